@@ -260,7 +260,7 @@ export const engineLimits = {
   attachPollMaxMs: 60_000,
   /** Open connections to one attached server; above it requests wait. */
   attachConnections: 256,
-  /** Answers an attached server is assumed to give at once: none tells. Ollama and llama-server start with four. */
+  /** Answers an attached server is assumed to give at once, for load figures only: no server tells. */
   attachSlots: 4,
   /** Characters of an attached server's error text that are passed on. */
   attachErrorChars: 500,
@@ -312,8 +312,6 @@ export const nodeLimits = {
   events: 512,
   /** Least time between two events that only tell of a model's progress. */
   progressEventMs: 250,
-  /** Characters of a reference in a management request: a path may be this long. */
-  referenceLength: 4096,
   /** Entries of the file that remembers digests. */
   digestCacheEntries: 10_000,
   /** Memory left to the machine beside models, as a share of what a device has. */

@@ -1,0 +1,53 @@
+// Runs one short command of the system and returns what it printed. Never through a shell, never for
+// longer than its time, never more output than its bound; a command that does not exist is an answer.
+import { execFile } from 'node:child_process';
+import { systemErrorCode } from '../util/errors.ts';
+import { hardwareLimits } from '../util/limits.ts';
+
+export type CommandResult =
+  | { readonly outcome: 'done'; readonly stdout: string }
+  /** Its own failure: exit code not 0, killed, too slow, too talkative. `reason` is one line. */
+  | { readonly outcome: 'failed'; readonly stdout: string; readonly reason: string }
+  | { readonly outcome: 'missing' };
+
+/** Runs `command` with exactly these arguments. Rejects only when the signal aborts, with its reason. */
+export type RunCommand = (
+  command: string,
+  args: readonly string[],
+  signal?: AbortSignal,
+) => Promise<CommandResult>;
+
+export const runCommand: RunCommand = (command, args, signal) =>
+  new Promise((resolve, reject) => {
+    signal?.throwIfAborted();
+    const options = {
+      timeout: hardwareLimits.commandTimeoutMs,
+      maxBuffer: hardwareLimits.commandOutputBytes,
+      killSignal: 'SIGKILL',
+      encoding: 'utf8',
+      windowsHide: true,
+      // The C locale: dates and numbers in the one form our parsers know.
+      env: { ...process.env, LC_ALL: 'C' },
+      ...(signal === undefined ? {} : { signal }),
+    } as const;
+    execFile(command, args, options, (failure, stdout, stderr) => {
+      if (failure === null) {
+        resolve({ outcome: 'done', stdout });
+      } else if (signal?.aborted) {
+        reject(signal.reason);
+      } else if (systemErrorCode(failure) === 'ENOENT') {
+        resolve({ outcome: 'missing' });
+      } else {
+        resolve({ outcome: 'failed', stdout, reason: failureReason(failure, `${stdout}\n${stderr}`) });
+      }
+    });
+  });
+
+/** The first line the command printed says more than its exit code. */
+function failureReason(failure: Error & { killed?: boolean }, printed: string): string {
+  if (failure.killed === true) {
+    return 'it took too long or printed too much';
+  }
+  const firstLine = printed.split('\n').find((line) => line.trim() !== '');
+  return (firstLine ?? failure.message).trim().slice(0, 256);
+}
