@@ -97,6 +97,4 @@ export interface LoadFigures {
   /** Prompt tokens found in the cache and all prompt tokens, since the load. */
   readonly cachedPromptTokens: number;
   readonly promptTokens: number;
-  /** Resident memory of the process, bytes, if there is one. */
-  readonly residentBytes?: number;
 }

@@ -2,25 +2,14 @@
 // there, because it needs no compiler; what it cannot do cleanly it refuses by name.
 import { availableParallelism } from 'node:os';
 import { fileURLToPath } from 'node:url';
-import type { Clock } from '../../util/clock.ts';
 import { MeshnodeError } from '../../util/errors.ts';
 import { engineLimits } from '../../util/limits.ts';
-import type { Logger } from '../../util/logging.ts';
-import type { Random } from '../../util/random.ts';
 import type { Engine, LoadedModel, LoadOptions, ModelFile } from '../engine.ts';
-import type { ProcessRegistry } from '../process-registry.ts';
 import { supervise } from '../supervisor.ts';
+import type { EmbeddedEngineComponents } from './components.ts';
 import { EmbeddedModel } from './embedded-model.ts';
 import type { RuntimeDevice } from './runtime.ts';
 import { startWorker, WorkerRun } from './worker-run.ts';
-
-export interface EmbeddedEngineComponents {
-  readonly clock: Clock;
-  readonly random: Random;
-  readonly log: Logger;
-  /** Remembers our processes for the sweep at the next start. */
-  readonly registry?: ProcessRegistry;
-}
 
 /** Makes the embedded engine. Nothing native is touched before a model is loaded. */
 export function createEmbeddedEngine(components: EmbeddedEngineComponents): Engine {

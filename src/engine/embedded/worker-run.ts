@@ -1,12 +1,12 @@
 // One life of a model's process, seen from the node: the load, then jobs multiplexed over its message
 // channel. When the process dies every job ends with `engine_lost`; nothing here starts it again.
 import { Channel, withTimeout } from '../../util/async.ts';
-import type { Clock } from '../../util/clock.ts';
+import type { Clock, Timer } from '../../util/clock.ts';
 import { MeshnodeError } from '../../util/errors.ts';
 import { engineLimits, eventLimits } from '../../util/limits.ts';
 import type { Logger } from '../../util/logging.ts';
 import { describeExit, type OwnProcess, type ProcessExit, startOwnProcess } from '../process.ts';
-import type { EmbeddedEngineComponents } from './embedded.ts';
+import type { EmbeddedEngineComponents } from './components.ts';
 import { type FromWorker, fromWorker, type JobMessage, type LoadCommand, type ToWorker } from './protocol.ts';
 
 /** What a loaded model told of itself. */
@@ -32,6 +32,8 @@ export class WorkerRun {
   readonly #clock: Clock;
   readonly #log: Logger;
   readonly #jobs = new Map<number, JobChannel>();
+  /** Watches over cancelled jobs that the process still works on. */
+  readonly #cancelled = new Map<number, Timer>();
   #nextJob = 1;
   #facts: WorkerFacts | undefined;
   #onLoadMessage: ((message: FromWorker) => void) | undefined;
@@ -117,15 +119,6 @@ export class WorkerRun {
     }
   }
 
-  /** Jobs that the process still works on after a cancel. */
-  get cancelling(): number {
-    return this.#cancelled.size;
-  }
-
-  residentBytes(): Promise<number | undefined> {
-    return this.#process.residentBytes();
-  }
-
   stop(): Promise<ProcessExit> {
     return this.#process.stop();
   }
@@ -133,8 +126,6 @@ export class WorkerRun {
   kill(): void {
     this.#process.kill();
   }
-
-  readonly #cancelled = new Map<number, { cancel(): void }>();
 
   /** A process that does not let go of a cancelled job in time hangs: it is killed, the supervisor starts another. */
   #cancel(job: number, channel: JobChannel): void {
