@@ -45,6 +45,11 @@ export class AttachedClient {
     });
   }
 
+  /** The base URL. Holds no credentials. */
+  get url(): string {
+    return this.#base.href;
+  }
+
   get apiKey(): string | undefined {
     return this.#apiKey;
   }

@@ -28,7 +28,9 @@ export async function probeModels(client: AttachedClient, signal: AbortSignal): 
       throw signal.reason;
     }
     const reason = cause instanceof MeshnodeError ? cause.message : 'It does not answer.';
-    throw new MeshnodeError('attach_failed', `The model list could not be read. ${reason}`, { cause });
+    throw new MeshnodeError('attach_failed', `The models of ${client.url} could not be listed. ${reason}`, {
+      cause,
+    });
   }
 }
 

@@ -82,7 +82,7 @@ export class EmbeddedModel implements LoadedModel {
     let completionTokens = 0;
     this.#throughput.begin(this.#clock.monotonicMs());
     try {
-      const unsupported = unsupportedFeature(request, this.capabilities);
+      const unsupported = unsupportedFeature(request, this.capabilities) ?? unsupportedEcho(request);
       if (unsupported !== undefined) {
         throw unsupported;
       }
@@ -144,8 +144,13 @@ export class EmbeddedModel implements LoadedModel {
       case 'completion':
         return this.#generate(request, signal);
       case 'embedding': {
-        const { inputs } = request;
-        return this.#score(this.#run().job((job) => ({ type: 'embed', job, inputs }), signal));
+        const { inputs, dimensions } = request;
+        const command = {
+          type: 'embed',
+          inputs,
+          ...(dimensions === undefined ? {} : { dimensions }),
+        } as const;
+        return this.#score(this.#run().job((job) => ({ ...command, job }), signal));
       }
       case 'rerank': {
         const { query, documents } = request;
@@ -254,6 +259,15 @@ export class EmbeddedModel implements LoadedModel {
       ? this.#downError()
       : error;
   }
+}
+
+/** The node repeats a prompt that it has as text; of token ids it does not know the text. */
+function unsupportedEcho(request: InferenceRequest): MeshnodeError | undefined {
+  return request.kind === 'completion' && request.output.echo && typeof request.prompt !== 'string'
+    ? new MeshnodeError('unsupported_parameter', 'Only a prompt that is text can be echoed.', {
+        param: 'echo',
+      })
+    : undefined;
 }
 
 /** Seeds are 32-bit. */

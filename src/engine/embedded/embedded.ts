@@ -40,7 +40,9 @@ export async function embeddedDevices(
     }
     return undefined;
   } catch (cause) {
-    components.log.warn({ err: cause }, 'the embedded engine could not list its devices');
+    if (!signal.aborted) {
+      components.log.warn({ err: cause }, 'the embedded engine could not list its devices');
+    }
     return undefined;
   } finally {
     await run.stop();

@@ -166,11 +166,20 @@ function samplingOptions(
   };
 }
 
+/** What the library's `TokenBias` holds, beneath its types. */
+interface BiasTable {
+  readonly _biases: Map<number, number>;
+}
+
+/** OpenAI's -100 bans a token. Finite, so that a grammar which allows no other still gets it. */
+const banLogit = -1e4;
+
 function biasOf(model: LlamaModel, logitBias: WorkerSampling['logitBias']): TokenBias {
   const bias = TokenBias.for(model);
+  // The library's `set` passes over end-of-generation tokens: the very ones that callers ban for long answers.
+  const table = (bias as unknown as BiasTable)._biases;
   for (const [tokenId, amount] of logitBias) {
-    // OpenAI: -100 bans a token.
-    bias.set(tokenId as Token, amount <= -100 ? 'never' : { logit: amount });
+    table.set(tokenId, amount <= -100 ? banLogit : amount);
   }
   return bias;
 }

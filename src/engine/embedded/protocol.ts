@@ -9,7 +9,12 @@ import { eventLimits } from '../../util/limits.ts';
 export type ToWorker =
   | LoadCommand
   | ({ readonly type: 'generate'; readonly job: number } & GenerateCommand)
-  | { readonly type: 'embed'; readonly job: number; readonly inputs: readonly TextOrTokens[] }
+  | {
+      readonly type: 'embed';
+      readonly job: number;
+      readonly inputs: readonly TextOrTokens[];
+      readonly dimensions?: number;
+    }
   | {
       readonly type: 'rerank';
       readonly job: number;

@@ -146,8 +146,11 @@ export class Runtime {
     );
   }
 
-  /** The unit-length embedding of one input, and how many tokens it had. */
-  async embed(input: TextOrTokens): Promise<{ values: Float32Array<ArrayBuffer>; tokens: number }> {
+  /** The unit-length embedding of one input, cut to `dimensions` if given, and how many tokens it had. */
+  async embed(
+    input: TextOrTokens,
+    dimensions?: number,
+  ): Promise<{ values: Float32Array<ArrayBuffer>; tokens: number }> {
     if (this.#work.kind !== 'embed') {
       throw new MeshnodeError('model_unsupported', 'This model makes no embeddings.');
     }
@@ -157,7 +160,11 @@ export class Runtime {
       throw contextExceeded(tokens.length, this.contextTokens);
     }
     const { vector } = await this.#work.context.getEmbeddingFor(tokens);
-    return { values: unitLength(vector), tokens: tokens.length };
+    if (dimensions !== undefined && dimensions > vector.length) {
+      const message = `${dimensions} dimensions were asked for; this model has ${vector.length}.`;
+      throw new MeshnodeError('invalid_request', message, { param: 'dimensions' });
+    }
+    return { values: unitLength(vector.slice(0, dimensions)), tokens: tokens.length };
   }
 
   /** How well a document answers the query, 0 to 1, and how many tokens both had. */

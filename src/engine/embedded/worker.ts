@@ -137,7 +137,7 @@ async function embed(
   let promptTokens = 0;
   for (const [index, input] of command.inputs.entries()) {
     signal.throwIfAborted();
-    const { values, tokens } = await model.embed(input);
+    const { values, tokens } = await model.embed(input, command.dimensions);
     promptTokens += tokens;
     say({ type: 'vector', job: command.job, index, values });
   }

@@ -1,0 +1,20 @@
+// Whether a model may be loaded into the memory there is, and what to say if not. Pure: numbers come in.
+import { MeshnodeError } from '../util/errors.ts';
+import { formatSize } from '../util/size.ts';
+import type { MemoryFit } from './ports.ts';
+
+/** Throws `model_too_large`, with the numbers and the ways out, if the model needs more than is usable. */
+export function assertFits(name: string, fit: MemoryFit): void {
+  const { neededBytes, usableBytes, contextTokens } = fit;
+  if (neededBytes <= usableBytes) {
+    return;
+  }
+  throw new MeshnodeError(
+    'model_too_large',
+    `${name} needs ${formatSize(neededBytes)} with ${contextTokens} tokens of context; ${formatSize(usableBytes)} can be used here.`,
+    {
+      hint: 'Choose a smaller model or quantisation, lower --ctx or --parallel, raise --max-vram, or unload another model.',
+      data: { neededBytes, usableBytes, contextTokens },
+    },
+  );
+}

@@ -1,0 +1,520 @@
+// Dispatch over an engine double: finding the model, waiting for it and for a slot, and every way to end.
+import { describe, expect, it } from 'vitest';
+import type { Answer, DispatchOptions } from '../../../src/dispatch/answer.ts';
+import { Dispatcher } from '../../../src/dispatch/dispatch.ts';
+import type { LoadedModel } from '../../../src/engine/engine.ts';
+import type { InferenceEvent } from '../../../src/inference/events.ts';
+import { type ChatRequest, plainOutput } from '../../../src/inference/request.ts';
+import type { ModelStatus } from '../../../src/serving/model-status.ts';
+import type { ServedModel } from '../../../src/serving/serving.ts';
+import { Emitter } from '../../../src/util/async.ts';
+import { systemClock } from '../../../src/util/clock.ts';
+import { MeshnodeError } from '../../../src/util/errors.ts';
+import { apiLimits, engineLimits, queueLimits } from '../../../src/util/limits.ts';
+import { silentLogger } from '../../../src/util/logging.ts';
+import { DoubleEngine, type DoubleEngineKnobs, type DoubleModel } from '../../support/double-engine.ts';
+import { ManualClock } from '../../support/manual-clock.ts';
+
+/** Models whose states a test sets. */
+class Models {
+  readonly #changes = new Emitter<ModelStatus>();
+  readonly #models = new Map<string, ServedModel>();
+
+  /** `key` tells replicas of one model apart. */
+  set(status: Partial<ModelStatus> & { name: string }, model?: LoadedModel, key = status.name): void {
+    const whole: ModelStatus = { reference: status.name, stage: 'ready', createdMs: 0, ...status };
+    this.#models.set(key, { status: whole, ...(model === undefined ? {} : { model }) });
+    this.#changes.emit(whole);
+  }
+
+  served(): ServedModel[] {
+    return [...this.#models.values()];
+  }
+
+  onChange(listener: (status: ModelStatus) => void): () => void {
+    return this.#changes.listen(listener);
+  }
+}
+
+interface Setup {
+  readonly clock: ManualClock;
+  readonly engine: DoubleEngine;
+  readonly models: Models;
+  readonly model: DoubleModel;
+  readonly dispatch: Dispatcher;
+}
+
+/** A dispatch with the model `demo`, on a clock that stands still. */
+async function setUp(knobs: Partial<DoubleEngineKnobs> = {}): Promise<Setup> {
+  const clock = new ManualClock();
+  const engine = new DoubleEngine(knobs, clock);
+  const model = await engine.load({ name: 'demo', path: '/demo' });
+  const models = new Models();
+  models.set({ name: 'demo' }, model);
+  const dispatch = new Dispatcher({ clock, log: silentLogger, serving: models, peer: 'here' });
+  return { clock, engine, models, model, dispatch };
+}
+
+function chat(fields: Partial<ChatRequest> = {}): ChatRequest {
+  return {
+    kind: 'chat',
+    requestId: 'r1',
+    model: { name: 'demo' },
+    priority: 'interactive',
+    hops: 0,
+    extra: {},
+    messages: [{ role: 'user', content: [{ type: 'text', text: 'Say something.' }] }],
+    sampling: {},
+    output: { ...plainOutput, maxTokens: 8 },
+    ...fields,
+  };
+}
+
+const options = (fields: Partial<DispatchOptions> = {}): DispatchOptions => ({
+  signal: new AbortController().signal,
+  stream: true,
+  ...fields,
+});
+
+/** Reads an answer in the background; `events` fills as they come. */
+class Reading {
+  readonly events: InferenceEvent[] = [];
+  readonly done: Promise<InferenceEvent[]>;
+
+  constructor(answer: Answer) {
+    this.done = this.#read(answer);
+  }
+
+  async #read(answer: Answer): Promise<InferenceEvent[]> {
+    for await (const event of answer.events) {
+      this.events.push(event);
+    }
+    return this.events;
+  }
+
+  types(): string[] {
+    return this.events.map(({ type }) => type);
+  }
+
+  get text(): string {
+    return this.events.map((event) => (event.type === 'delta' ? (event.text ?? '') : '')).join('');
+  }
+}
+
+/** Moves time on in small steps until the answer is complete. */
+async function finish(clock: ManualClock, reading: Reading): Promise<InferenceEvent[]> {
+  let isDone = false;
+  reading.done.finally(() => {
+    isDone = true;
+  });
+  for (let step = 0; !isDone && step < 1000; step++) {
+    await clock.advance(10);
+  }
+  expect(isDone).toBe(true);
+  return reading.events;
+}
+
+const last = (reading: Reading): InferenceEvent | undefined => reading.events.at(-1);
+
+describe('a request for a model that is ready', () => {
+  it('is answered, and the route says by whom', async () => {
+    const { clock, dispatch } = await setUp();
+    const answer = dispatch.infer(chat(), options());
+    expect(answer.route()).toMatchObject({ attempts: 0, model: 'demo' });
+    const reading = new Reading(answer);
+    await finish(clock, reading);
+    expect(reading.text).not.toBe('');
+    expect(reading.types()[0]).toBe('accepted');
+    expect(last(reading)).toEqual({ type: 'end' });
+    expect(answer.route()).toEqual({
+      peer: 'here',
+      attempts: 1,
+      mode: 'solo',
+      where: 'local',
+      reason: 'only',
+      model: 'demo',
+    });
+  });
+
+  it('leaves no timer behind', async () => {
+    const { clock, dispatch } = await setUp();
+    await finish(clock, new Reading(dispatch.infer(chat({ timeoutMs: 60_000 }), options())));
+    await clock.settle();
+    expect(clock.pendingTimers).toBe(0);
+    expect(dispatch.inFlight).toBe(0);
+  });
+
+  it('does not tell the engine to stop once it has ended by itself', async () => {
+    const { clock, dispatch, model } = await setUp();
+    const signals: AbortSignal[] = [];
+    const infer = model.infer.bind(model);
+    model.infer = (request, signal) => {
+      signals.push(signal);
+      return infer(request, signal);
+    };
+    const reading = new Reading(dispatch.infer(chat(), options()));
+    await finish(clock, reading);
+    expect(signals.map(({ aborted }) => aborted)).toEqual([false]);
+  });
+
+  it('does nothing before its events are read', async () => {
+    const { clock, dispatch, model } = await setUp();
+    dispatch.infer(chat(), options());
+    await clock.settle();
+    expect(model.figures().inFlight).toBe(0);
+    expect(dispatch.inFlight).toBe(0);
+  });
+
+  it('is refused by name if it asks for what the engine cannot do', async () => {
+    const { clock, dispatch } = await setUp({ features: new Set() });
+    const reading = new Reading(dispatch.infer(chat({ sampling: { seed: 1 } }), options()));
+    await finish(clock, reading);
+    expect(reading.events).toEqual([
+      expect.objectContaining({ type: 'error', code: 'unsupported_parameter', param: 'seed' }),
+    ]);
+  });
+});
+
+describe('a request for a model that is not there', () => {
+  it('names near matches and is never answered by one', async () => {
+    const { clock, dispatch } = await setUp();
+    const reading = new Reading(dispatch.infer(chat({ model: { name: 'demos' } }), options()));
+    await finish(clock, reading);
+    expect(reading.events).toEqual([
+      expect.objectContaining({ code: 'model_not_found', message: expect.stringContaining("'demo'") }),
+    ]);
+  });
+
+  it('is told why if the model failed', async () => {
+    const { clock, dispatch, models } = await setUp();
+    models.set({ name: 'demo', stage: 'failed', error: new MeshnodeError('gguf_invalid', 'It is cut.') });
+    const reading = new Reading(dispatch.infer(chat(), options()));
+    await finish(clock, reading);
+    expect(last(reading)).toMatchObject({
+      code: 'model_failed',
+      message: expect.stringContaining('gguf_invalid'),
+    });
+    expect(dispatch.models()).toEqual([]);
+  });
+});
+
+describe('a request for a model that loads', () => {
+  it('is held with progress while the model is expected soon, then answered', async () => {
+    const { clock, dispatch, models, model } = await setUp();
+    models.set({ name: 'demo', stage: 'loading', sizeBytes: 1e6 });
+    const reading = new Reading(dispatch.infer(chat(), options()));
+    await clock.settle();
+    models.set({ name: 'demo', stage: 'loading', sizeBytes: 1e6, fraction: 0.5 });
+    await clock.settle();
+    expect(reading.events).toEqual([
+      { type: 'progress', stage: 'loading' },
+      { type: 'progress', stage: 'loading', fraction: 0.5 },
+    ]);
+    models.set({ name: 'demo' }, model);
+    await finish(clock, reading);
+    expect(last(reading)).toEqual({ type: 'end' });
+  });
+
+  it('is told at once when to come back if the model takes longer', async () => {
+    const { clock, dispatch, models } = await setUp();
+    models.set({ name: 'demo', stage: 'downloading', fraction: 0.1, etaSeconds: 300 });
+    const reading = new Reading(dispatch.infer(chat(), options()));
+    await clock.settle();
+    expect(reading.events).toEqual([
+      expect.objectContaining({
+        code: 'model_loading',
+        retryAfterSeconds: 60,
+        data: { loading: { stage: 'downloading', fraction: 0.1, eta_seconds: 300 } },
+      }),
+    ]);
+  });
+
+  it('is not held if nobody would hear of the progress', async () => {
+    const { clock, dispatch, models } = await setUp();
+    models.set({ name: 'demo', stage: 'loading', sizeBytes: 1 });
+    const reading = new Reading(dispatch.infer(chat(), options({ stream: false })));
+    await clock.settle();
+    expect(last(reading)).toMatchObject({ code: 'model_loading' });
+  });
+
+  it('is held as long as the caller says, however long the model takes', async () => {
+    const { clock, dispatch, models } = await setUp();
+    models.set({ name: 'demo', stage: 'downloading', etaSeconds: 300 });
+    const reading = new Reading(dispatch.infer(chat(), options({ stream: false, waitForLoadMs: 60_000 })));
+    await clock.advance(59_000);
+    expect(reading.types()).toEqual(['progress']);
+    await clock.advance(1_000);
+    await clock.settle();
+    expect(last(reading)).toMatchObject({ code: 'model_loading' });
+    expect(clock.pendingTimers).toBe(0);
+  });
+
+  it('is let go when the model is not there in time', async () => {
+    const { clock, dispatch, models } = await setUp();
+    models.set({ name: 'demo', stage: 'resolving' });
+    const reading = new Reading(dispatch.infer(chat(), options()));
+    await clock.advance(apiLimits.holdForLoadMs + 1);
+    expect(last(reading)).toMatchObject({ code: 'model_loading' });
+  });
+
+  it('ends at once when the caller leaves', async () => {
+    const { clock, dispatch, models } = await setUp();
+    models.set({ name: 'demo', stage: 'loading', sizeBytes: 1 });
+    const caller = new AbortController();
+    const reading = new Reading(dispatch.infer(chat(), options({ signal: caller.signal })));
+    await clock.settle();
+    caller.abort();
+    await reading.done;
+    expect(last(reading)).toMatchObject({ code: 'cancelled' });
+    await clock.settle();
+    expect(clock.pendingTimers).toBe(0);
+  });
+});
+
+describe('the queue before a model', () => {
+  it('runs as many requests as there are slots and tells the others that they wait', async () => {
+    const { clock, dispatch, model } = await setUp({ slots: 1, tokensPerSecond: 10 });
+    const first = new Reading(dispatch.infer(chat(), options()));
+    await clock.settle();
+    const second = new Reading(dispatch.infer(chat(), options()));
+    await clock.settle();
+    expect(second.events).toEqual([{ type: 'progress', stage: 'queued' }]);
+    expect(dispatch.queueOf(model)).toEqual({ slots: 1, running: 1, waiting: 1 });
+    await finish(clock, first);
+    await finish(clock, second);
+    expect(last(second)).toEqual({ type: 'end' });
+  });
+
+  it('takes a slot per choice', async () => {
+    const { clock, dispatch } = await setUp({ slots: 4, tokensPerSecond: 10 });
+    const output = { ...plainOutput, maxTokens: 4, choices: 3 };
+    const wide = new Reading(dispatch.infer(chat({ output }), options()));
+    const narrow = new Reading(dispatch.infer(chat(), options()));
+    const waiting = new Reading(dispatch.infer(chat({ output }), options()));
+    await clock.settle();
+    expect(narrow.types()).toContain('accepted');
+    expect(waiting.types()).toEqual(['progress']);
+    for (const reading of [wide, narrow, waiting]) {
+      await finish(clock, reading);
+    }
+  });
+
+  it('is bounded: who comes when it is full is told when to come back', async () => {
+    const { clock, dispatch } = await setUp({ slots: 1, tokensPerSecond: 10 });
+    const readings = Array.from(
+      { length: queueLimits.waiting + 2 },
+      () => new Reading(dispatch.infer(chat({ output: { ...plainOutput, maxTokens: 1 } }), options())),
+    );
+    await clock.settle();
+    expect(readings.at(-1)?.events).toEqual([
+      expect.objectContaining({ code: 'queue_full', retryAfterSeconds: expect.any(Number) }),
+    ]);
+    for (const reading of readings) {
+      await finish(clock, reading);
+    }
+    expect(readings.slice(0, -1).every((reading) => last(reading)?.type === 'end')).toBe(true);
+  });
+
+  it('lets interactive requests pass batch ones', async () => {
+    const { clock, dispatch } = await setUp({ slots: 1, tokensPerSecond: 10 });
+    const order: string[] = [];
+    const ask = (name: string, priority: 'interactive' | 'batch'): Reading => {
+      const reading = new Reading(dispatch.infer(chat({ priority }), options()));
+      reading.done.then(() => order.push(name));
+      return reading;
+    };
+    const readings = [ask('first', 'interactive'), ask('batch', 'batch'), ask('last', 'interactive')];
+    for (const reading of readings) {
+      await finish(clock, reading);
+    }
+    expect(order).toEqual(['first', 'last', 'batch']);
+  });
+
+  it('is left by a caller who hangs up while waiting', async () => {
+    const { clock, dispatch, model } = await setUp({ slots: 1, tokensPerSecond: 10 });
+    const running = new Reading(dispatch.infer(chat(), options()));
+    const caller = new AbortController();
+    await clock.settle();
+    const waiting = new Reading(dispatch.infer(chat(), options({ signal: caller.signal })));
+    await clock.settle();
+    caller.abort();
+    await waiting.done;
+    expect(last(waiting)).toMatchObject({ code: 'cancelled', phase: 'before-output' });
+    expect(dispatch.queueOf(model)).toMatchObject({ running: 1, waiting: 0 });
+    await finish(clock, running);
+  });
+
+  it('keeps nobody waiting for ever', async () => {
+    const { clock, dispatch } = await setUp({ slots: 1, hangAfterTokens: 1 });
+    const held = new AbortController();
+    const running = new Reading(dispatch.infer(chat(), options({ signal: held.signal })));
+    await clock.settle();
+    const waiting = new Reading(dispatch.infer(chat(), options()));
+    // The hanging answer is cut by the stall watch; another one takes its place.
+    await clock.advance(engineLimits.stallMs + engineLimits.cancelMs);
+    expect(last(running)).toMatchObject({ code: 'engine_timeout' });
+    expect(waiting.types()).toContain('accepted');
+    await clock.advance(engineLimits.stallMs + engineLimits.cancelMs);
+    expect(last(waiting)).toMatchObject({ code: 'engine_timeout' });
+  });
+});
+
+describe('an answer that goes wrong', () => {
+  it('is stopped, and its slot free, when the caller hangs up', async () => {
+    const { clock, dispatch, model } = await setUp({ slots: 1, tokensPerSecond: 10 });
+    const caller = new AbortController();
+    const reading = new Reading(dispatch.infer(chat(), options({ signal: caller.signal })));
+    await clock.advance(200);
+    caller.abort();
+    await reading.done;
+    await clock.settle();
+    expect(last(reading)).toMatchObject({ code: 'cancelled', phase: 'during-output' });
+    expect(model.cancelled).toBe(1);
+    expect(dispatch.queueOf(model)).toMatchObject({ running: 0 });
+    expect(dispatch.inFlight).toBe(0);
+  });
+
+  it('is stopped when the reader just stops reading', async () => {
+    const { clock, dispatch, model } = await setUp();
+    for await (const event of dispatch.infer(chat(), options()).events) {
+      if (event.type === 'accepted') {
+        break;
+      }
+    }
+    await clock.settle();
+    expect(model.cancelled).toBe(1);
+    expect(dispatch.inFlight).toBe(0);
+  });
+
+  it('ends at the deadline', async () => {
+    const { clock, dispatch } = await setUp({ tokensPerSecond: 1 });
+    const reading = new Reading(dispatch.infer(chat({ timeoutMs: 2_500 }), options()));
+    await clock.advance(2_499);
+    expect(reading.text).not.toBe('');
+    await clock.advance(1);
+    await reading.done;
+    expect(last(reading)).toMatchObject({ code: 'deadline_exceeded', phase: 'during-output' });
+  });
+
+  it('ends when the engine has been silent for too long, not when the reader is slow', async () => {
+    const { clock, dispatch } = await setUp({ hangAfterTokens: 3 });
+    const events = dispatch.infer(chat(), options()).events[Symbol.asyncIterator]();
+    expect((await events.next()).value).toMatchObject({ type: 'accepted' });
+    await clock.advance(engineLimits.stallMs * 3);
+    const second = events.next();
+    await clock.advance(1);
+    expect((await second).value).toMatchObject({ type: 'delta' });
+    const seen: InferenceEvent[] = [];
+    const rest = (async () => {
+      for (let step = await events.next(); step.done !== true; step = await events.next()) {
+        seen.push(step.value);
+      }
+    })();
+    await clock.advance(engineLimits.stallMs * 2);
+    await rest;
+    expect(seen.at(-1)).toMatchObject({ code: 'engine_timeout', phase: 'during-output' });
+  });
+
+  it('is an engine_protocol error if the engine breaks the rules', async () => {
+    const { clock, dispatch } = await setUp({ garbage: [{ type: 'end' }] });
+    const reading = new Reading(dispatch.infer(chat(), options()));
+    await finish(clock, reading);
+    expect(last(reading)).toMatchObject({ code: 'engine_protocol' });
+  });
+
+  it('is the error of the engine if its process dies', async () => {
+    const { clock, dispatch } = await setUp({ crashAfterTokens: 3 });
+    const reading = new Reading(dispatch.infer(chat(), options()));
+    await finish(clock, reading);
+    expect(last(reading)).toMatchObject({ code: 'engine_lost', phase: 'during-output', retryable: true });
+  });
+});
+
+describe('a model with two replicas', () => {
+  /** The second replica is well; the first is as the knobs say. */
+  async function twoReplicas(knobs: Partial<DoubleEngineKnobs>) {
+    const setup = await setUp(knobs);
+    const second = await new DoubleEngine({}, setup.clock).load({ name: 'demo', path: '/demo' });
+    setup.models.set({ name: 'demo' }, second, 'second');
+    return { ...setup, second };
+  }
+
+  it('is asked again elsewhere if the first gives nothing', async () => {
+    const { clock, dispatch } = await twoReplicas({ garbage: [{ type: 'accepted', replica: 'broken' }] });
+    const answer = dispatch.infer(chat(), options());
+    const reading = new Reading(answer);
+    await finish(clock, reading);
+    expect(reading.types().filter((type) => type === 'accepted')).toHaveLength(1);
+    expect(last(reading)).toEqual({ type: 'end' });
+    expect(answer.route()).toMatchObject({ attempts: 2, reason: 'first' });
+  });
+
+  it('is not asked again once a part of the answer was given', async () => {
+    const { clock, dispatch, second } = await twoReplicas({ crashAfterTokens: 2 });
+    const reading = new Reading(dispatch.infer(chat(), options()));
+    await finish(clock, reading);
+    expect(last(reading)).toMatchObject({ code: 'engine_lost', phase: 'during-output' });
+    expect(second.figures().promptTokens).toBe(0);
+  });
+
+  it('is not asked again if the request itself is at fault', async () => {
+    const { clock, dispatch } = await twoReplicas({ contextTokens: 1 });
+    const answer = dispatch.infer(chat(), options());
+    const reading = new Reading(answer);
+    await finish(clock, reading);
+    expect(last(reading)).toMatchObject({ code: 'context_length_exceeded' });
+    expect(answer.route().attempts).toBe(1);
+  });
+
+  it('is asked where the engine can do what the request needs', async () => {
+    const { clock, dispatch } = await twoReplicas({ features: new Set() });
+    const reading = new Reading(dispatch.infer(chat({ sampling: { seed: 7 } }), options()));
+    await finish(clock, reading);
+    expect(last(reading)).toEqual({ type: 'end' });
+  });
+});
+
+describe('a dispatch that stops', () => {
+  it('refuses new requests and lets the others end', async () => {
+    const { clock, dispatch } = await setUp({ tokensPerSecond: 10 });
+    const running = new Reading(dispatch.infer(chat(), options()));
+    await clock.settle();
+    dispatch.stopAccepting();
+    const refused = new Reading(dispatch.infer(chat(), options()));
+    await refused.done;
+    expect(last(refused)).toMatchObject({ code: 'shutting_down' });
+    expect(dispatch.inFlight).toBe(1);
+    await finish(clock, running);
+    await clock.settle();
+    expect(last(running)).toEqual({ type: 'end' });
+    expect(dispatch.inFlight).toBe(0);
+  });
+});
+
+describe('the cost of passing through', () => {
+  it('is far below a tenth of a millisecond an event', async () => {
+    const count = 20_000;
+    const model = new DoubleEngine().load({ name: 'demo', path: '/demo' });
+    const loaded = await model;
+    async function* many(): AsyncGenerator<InferenceEvent> {
+      yield { type: 'accepted', replica: 'double' };
+      for (let token = 0; token < count; token++) {
+        yield { type: 'delta', index: 0, text: 'x' };
+      }
+      yield { type: 'finish', index: 0, reason: 'stop' };
+      yield { type: 'end' };
+    }
+    loaded.infer = many;
+    const models = new Models();
+    models.set({ name: 'demo' }, loaded);
+    const dispatch = new Dispatcher({ clock: systemClock, log: silentLogger, serving: models, peer: 'here' });
+    const startMs = systemClock.monotonicMs();
+    let seen = 0;
+    for await (const event of dispatch.infer(chat(), options()).events) {
+      seen += event.type === 'delta' ? 1 : 0;
+    }
+    const eachMs = (systemClock.monotonicMs() - startMs) / count;
+    expect(seen).toBe(count);
+    expect(eachMs).toBeLessThan(0.1);
+  });
+});
