@@ -1,0 +1,153 @@
+// The parts of a node that touch the machine: engines, model store, memory, attached servers. The one
+// place where serving's ports meet the real things; tests hand other parts to the node.
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { createEmbeddedEngine, embeddedDevices } from '../engine/embedded/embedded.ts';
+import type { Engine } from '../engine/engine.ts';
+import { detectHardware } from '../engine/hardware/detect.ts';
+import type { Device, Hardware } from '../engine/hardware/device.ts';
+import { type SystemSource, thisMachine } from '../engine/hardware/system-source.ts';
+import { attachOpenAiUrl } from '../engine/openai-url.ts';
+import { openProcessRegistry } from '../engine/process-registry.ts';
+import { ModelDigests } from '../models/digest.ts';
+import { Hub } from '../models/hub.ts';
+import { HubCache } from '../models/hub-cache.ts';
+import { readHubSettings } from '../models/hub-settings.ts';
+import { estimateMemory } from '../models/memory-estimate.ts';
+import { readModelFiles } from '../models/model-files.ts';
+import { describeModel } from '../models/model-info.ts';
+import { type ResolvedModel, resolveModel } from '../models/resolve-model.ts';
+import { ModelStore } from '../models/store.ts';
+import type { MemoryFit, ServingOptions, ServingPorts } from '../serving/ports.ts';
+import type { Clock } from '../util/clock.ts';
+import { MeshnodeError } from '../util/errors.ts';
+import { downloadLimits, engineLimits } from '../util/limits.ts';
+import type { Logger } from '../util/logging.ts';
+import type { Random } from '../util/random.ts';
+import type { Environment } from './config.ts';
+import type { NodeConfig } from './config-schema.ts';
+
+/** What a node needs of its machine. */
+export interface NodeParts {
+  /** Engines that load files, the preferred one first. */
+  readonly engines: readonly Engine[];
+  readonly ports: ServingPorts;
+  detectHardware(signal?: AbortSignal): Promise<Hardware>;
+}
+
+export interface PartsContext {
+  readonly config: NodeConfig;
+  readonly environment: Environment;
+  readonly dataDir: string;
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly log: Logger;
+}
+
+/** The models that ship with the project. Built, this file lies one folder below the root. */
+export const demoFolder = fileURLToPath(
+  new URL(import.meta.url.endsWith('.ts') ? '../../models/demo' : '../models/demo', import.meta.url),
+);
+
+/** The model store of this machine, which the command line uses too, running node or not. */
+export async function openModelStore(
+  dataDir: string,
+  parts: Pick<PartsContext, 'clock' | 'random' | 'log'>,
+): Promise<{ hub: Hub; store: ModelStore }> {
+  const settings = await readHubSettings();
+  const hub = new Hub({
+    ...parts,
+    limits: downloadLimits,
+    settings,
+    cache: new HubCache(settings.cacheFolder),
+  });
+  const usageFile = join(dataDir, 'model-usage.json');
+  return { hub, store: new ModelStore({ ...parts, hub, demoFolder, usageFile }) };
+}
+
+/** The machine's own parts. Ends processes that a dead node left behind before anything is started. */
+export async function machineParts(context: PartsContext): Promise<NodeParts> {
+  const { config, dataDir, clock, random, log } = context;
+  const registry = await openProcessRegistry({ path: join(dataDir, 'processes.json'), clock, log });
+  const engineParts = { clock, random, log, registry };
+  const { hub, store } = await openModelStore(dataDir, context);
+  const digests = new ModelDigests(join(dataDir, 'digests.json'), log);
+  const withEngine = (): SystemSource => ({
+    ...thisMachine(),
+    engineDevices: (signal) => embeddedDevices(engineParts, signal ?? new AbortController().signal),
+  });
+  const attachKey = attachKeyOf(context);
+  return {
+    // 'llama-server' will come before it.
+    engines: config.engine === 'llama-server' ? [] : [createEmbeddedEngine(engineParts)],
+    detectHardware: (signal) =>
+      detectHardware(withEngine(), {
+        ...(config.maxVram === undefined ? {} : { maxVramBytes: config.maxVram }),
+        ...(signal === undefined ? {} : { signal }),
+      }),
+    ports: {
+      resolve: async (reference, options) => {
+        const model = await resolveModel(reference, { hub, demoFolder }, options);
+        await store.markUsed(model);
+        return model;
+      },
+      digest: async (model, signal) =>
+        model.hubSha256 ??
+        (await digests.compute(
+          model.files.map(({ path }) => path),
+          { signal },
+        )),
+      fit: async (model, options, heldBytes) => {
+        const bound =
+          config.maxVram === undefined ? {} : { maxVramBytes: Math.max(0, config.maxVram - heldBytes) };
+        const quick = await memoryFit(model, options, await detectHardware(thisMachine(), bound));
+        // Asking the engine starts a process that loads the native runtime: only if it may change the answer.
+        return quick.neededBytes <= quick.usableBytes
+          ? quick
+          : memoryFit(model, options, await detectHardware(withEngine(), bound));
+      },
+      attach: (url, signal) =>
+        attachOpenAiUrl({
+          url,
+          ...(attachKey === undefined ? {} : { apiKey: attachKey }),
+          clock,
+          random,
+          log,
+          signal,
+        }),
+    },
+  };
+}
+
+/** The key of attached servers, from the variable that the configuration names. */
+function attachKeyOf({ config, environment }: PartsContext): string | undefined {
+  if (config.attachKeyEnv === undefined) {
+    return undefined;
+  }
+  const key = environment[config.attachKeyEnv];
+  if (key === undefined || key === '') {
+    throw new MeshnodeError('config_invalid', `The environment variable ${config.attachKeyEnv} is not set.`, {
+      hint: 'Set it to the key of the attached servers, or leave --attach-key out.',
+    });
+  }
+  return key;
+}
+
+/** The least that is worth loading: where no context is asked for, the engine takes what memory allows. */
+async function memoryFit(
+  model: ResolvedModel,
+  options: ServingOptions,
+  hardware: Hardware,
+): Promise<MemoryFit> {
+  const info = describeModel(await readModelFiles(model.path));
+  const contextTokens = options.contextTokens ?? engineLimits.minContext;
+  const { totalBytes } = estimateMemory(info, { contextTokens, parallel: options.parallel ?? 1 });
+  return { neededBytes: totalBytes, usableBytes: usableBytesOf(hardware.devices), contextTokens };
+}
+
+/** What one model can be spread over: every device, but memory that several share only once. */
+export function usableBytesOf(devices: readonly Device[]): number {
+  const shared = devices.filter(({ unified }) => unified).map(({ usableBytes }) => usableBytes);
+  const own = devices.filter(({ unified }) => !unified).map(({ usableBytes }) => usableBytes);
+  return Math.max(0, ...shared) + own.reduce((sum, bytes) => sum + bytes, 0);
+}
