@@ -1,0 +1,202 @@
+// What the node adds to an engine: time to the first byte and tokens per second, against the engine asked
+// directly in the same run, alternating, so that the noise of the machine hits both alike.
+import { createEmbeddedEngine } from '../src/engine/embedded/embedded.ts';
+import type { LoadedModel } from '../src/engine/engine.ts';
+import { plainOutput } from '../src/inference/request.ts';
+import { systemClock } from '../src/util/clock.ts';
+import { silentLogger } from '../src/util/logging.ts';
+import { systemRandom } from '../src/util/random.ts';
+import { type StartedNode, startDoubleServer, startNode } from '../test/support/started-process.ts';
+import { type BenchResult, type BenchRow, describeMachine } from './support/report.ts';
+import { median, percentile, spread } from './support/statistics.ts';
+import { StreamClient } from './support/stream-client.ts';
+
+/** Requests timed for the first byte, of each kind. */
+const firstByteSamples = 300;
+const firstByteWarmUp = 30;
+const streamCounts = [1, 8, 32];
+/** Alternating rounds of each stream count. */
+const rounds = 5;
+/** Tokens a second of each stream of the double: a fast GPU. */
+const doubleRate = 100;
+const doubleTokens = 200;
+const demoTokens = 300;
+
+export async function proxy(): Promise<BenchResult> {
+  return {
+    name: 'proxy',
+    title: 'Local proxy: what the node adds to an engine',
+    notes: [
+      `First byte: ${firstByteSamples} streaming requests each, one after the other, direct and through the node in turn; the difference is of the two distributions at the same percentile.`,
+      `Tokens/s: the median of ${rounds} alternating rounds; the ratio is through the node over direct.`,
+      `The double sends ${doubleRate} tokens a second in each stream; "flat out" is a double without a rate, where every core is busy and the client, the double and the node share ${describeMachine().split(' ')[0]} cores.`,
+      'The demo model is asked directly inside the measuring process, without HTTP, on the same engine with one thread; through the node it passes the engine process, the node and HTTP.',
+    ],
+    machine: describeMachine(),
+    rows: [...(await againstDouble()), ...(await flatOut()), ...(await againstDemo())],
+  };
+}
+
+async function modelReady(node: StartedNode, model: string): Promise<void> {
+  await node.process.event('model', { model, state: 'ready' });
+}
+
+/** The engine double at a fixed rate. */
+async function againstDouble(): Promise<BenchRow[]> {
+  const double = await startDoubleServer(['--rate', String(doubleRate)]);
+  const node = await startNode(['--attach', `${double.origin}/v1`, '--headless']);
+  const clients = clientsFor(double.origin, node.origin, 'double');
+  try {
+    await modelReady(node, 'double');
+    const rows = [...(await firstByteRows(clients))];
+    for (const streams of streamCounts) {
+      rows.push(
+        await rateRow(clients, streams, doubleTokens, `double at ${doubleRate}/s, ${streams} streams`, 0.97),
+      );
+    }
+    return rows;
+  } finally {
+    await Promise.all([clients.direct.close(), clients.through.close()]);
+    await node.stop();
+    await double.process.stop();
+  }
+}
+
+/** The engine double without a rate: how much the node can carry at most. No target. */
+async function flatOut(): Promise<BenchRow[]> {
+  const double = await startDoubleServer(['--rate', '0']);
+  const node = await startNode(['--attach', `${double.origin}/v1`, '--headless']);
+  const clients = clientsFor(double.origin, node.origin, 'double');
+  try {
+    await modelReady(node, 'double');
+    await clients.through.tokensPerSecond(8, 2000);
+    return [await rateRow(clients, 8, 5000, 'double flat out, 8 streams', undefined)];
+  } finally {
+    await Promise.all([clients.direct.close(), clients.through.close()]);
+    await node.stop();
+    await double.process.stop();
+  }
+}
+
+interface Clients {
+  readonly direct: StreamClient;
+  readonly through: StreamClient;
+}
+
+function clientsFor(direct: string, through: string, model: string): Clients {
+  const connections = Math.max(...streamCounts);
+  return {
+    direct: new StreamClient({ origin: direct, model }, connections),
+    through: new StreamClient({ origin: through, model }, connections),
+  };
+}
+
+async function firstByteRows({ direct, through }: Clients): Promise<BenchRow[]> {
+  const directMs: number[] = [];
+  const throughMs: number[] = [];
+  for (let sample = -firstByteWarmUp; sample < firstByteSamples; sample++) {
+    const one = await direct.stream(1);
+    const other = await through.stream(1);
+    if (sample >= 0) {
+      directMs.push(one.firstByteMs);
+      throughMs.push(other.firstByteMs);
+    }
+  }
+  const row = (share: number, targetMs: number): BenchRow => {
+    const addedMs = percentile(throughMs, share) - percentile(directMs, share);
+    return {
+      measure: `added first byte, p${share * 100}`,
+      value: `${addedMs.toFixed(2)} ms`,
+      against: `direct: ${spread(directMs, 'ms')}`,
+      target: `< ${targetMs} ms`,
+      met: addedMs < targetMs,
+      samples: throughMs,
+    };
+  };
+  return [row(0.5, 1), row(0.99, 5)];
+}
+
+async function rateRow(
+  { direct, through }: Clients,
+  streams: number,
+  tokens: number,
+  what: string,
+  target: number | undefined,
+): Promise<BenchRow> {
+  const directRates: number[] = [];
+  const throughRates: number[] = [];
+  for (let round = 0; round < rounds; round++) {
+    directRates.push(await direct.tokensPerSecond(streams, tokens));
+    throughRates.push(await through.tokensPerSecond(streams, tokens));
+  }
+  return ratioRow(what, throughRates, directRates, target);
+}
+
+function ratioRow(
+  what: string,
+  throughRates: readonly number[],
+  directRates: readonly number[],
+  target: number | undefined,
+): BenchRow {
+  const ratio = median(throughRates) / median(directRates);
+  return {
+    measure: `tokens/s, ${what}`,
+    value: `${median(throughRates).toFixed(0)} (${ratio.toFixed(3)} of direct)`,
+    against: `direct: ${median(directRates).toFixed(0)}`,
+    target: target === undefined ? '' : `>= ${target}`,
+    ...(target === undefined ? {} : { met: ratio >= target }),
+    samples: throughRates,
+  };
+}
+
+/** The embedded engine with the demo model. */
+async function againstDemo(): Promise<BenchRow[]> {
+  const components = { clock: systemClock, random: systemRandom, log: silentLogger };
+  const path = new URL('../models/demo/demo.gguf', import.meta.url).pathname;
+  const model = await createEmbeddedEngine(components).load({ name: 'demo', path }, { threads: 1 });
+  const node = await startNode(['--model', 'demo', '--threads', '1', '--headless']);
+  const through = new StreamClient({ origin: node.origin, model: 'demo' }, 8);
+  try {
+    await modelReady(node, 'demo');
+    const rows: BenchRow[] = [];
+    for (const streams of [1, 4]) {
+      const directRates: number[] = [];
+      const throughRates: number[] = [];
+      for (let round = 0; round < rounds; round++) {
+        directRates.push(await directTokensPerSecond(model, streams));
+        throughRates.push(await through.tokensPerSecond(streams, demoTokens));
+      }
+      rows.push(ratioRow(`demo model, ${streams} streams`, throughRates, directRates, undefined));
+    }
+    return rows;
+  } finally {
+    await through.close();
+    await node.stop();
+    await model.unload();
+  }
+}
+
+async function directTokensPerSecond(model: LoadedModel, streams: number): Promise<number> {
+  const startedMs = performance.now();
+  const counts = await Promise.all(Array.from({ length: streams }, () => directStream(model)));
+  return (counts.reduce((sum, count) => sum + count, 0) * 1000) / (performance.now() - startedMs);
+}
+
+async function directStream(model: LoadedModel): Promise<number> {
+  let tokens = 0;
+  const request = {
+    kind: 'chat',
+    requestId: 'bench',
+    model: { name: 'demo' },
+    priority: 'interactive',
+    hops: 0,
+    extra: {},
+    messages: [{ role: 'user', content: [{ type: 'text', text: 'Count for ever.' }] }],
+    sampling: { temperature: 0 },
+    output: { ...plainOutput, maxTokens: demoTokens },
+  } as const;
+  for await (const event of model.infer(request, new AbortController().signal)) {
+    tokens += event.type === 'delta' ? 1 : 0;
+  }
+  return tokens;
+}

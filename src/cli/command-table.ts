@@ -1,0 +1,195 @@
+// The one table of commands: the parser, the help, the shell completions and docs/cli.md are made from it.
+// A command's code is loaded only when it runs.
+import { flagOf, type SettingKey, settingOf } from '../node/config-schema.ts';
+import type { CommandContext } from './command-context.ts';
+
+/** An option of a command. */
+export interface OptionSpec {
+  /** Commander's notation, e.g. `--port <number>`. */
+  readonly flags: string;
+  readonly summary: string;
+  /** The setting it gives a value to. */
+  readonly setting?: SettingKey;
+  /** May be given several times. */
+  readonly repeatable?: boolean;
+  /** What the help says the default is. */
+  readonly defaultText?: string;
+}
+
+export interface ArgumentSpec {
+  /** Commander's notation: `<name>` is required, `[name]` is not. */
+  readonly name: string;
+  readonly summary: string;
+  /** What the shell offers: names of models, or fixed words. */
+  readonly completes?: 'models' | readonly string[];
+}
+
+export interface CommandSpec {
+  readonly name: string;
+  readonly summary: string;
+  /** More lines for the help of this command. */
+  readonly details?: string;
+  readonly arguments?: readonly ArgumentSpec[];
+  readonly options?: readonly OptionSpec[];
+  readonly examples?: readonly string[];
+  /** Runs when no command is named. */
+  readonly isDefault?: boolean;
+  /** Absent for a command that only has subcommands. */
+  readonly load?: () => Promise<CommandRun>;
+  readonly subcommands?: readonly CommandSpec[];
+}
+
+/** Runs a command; resolves to its exit code. */
+export type CommandRun = (context: CommandContext) => Promise<number>;
+
+/** The option that sets `key`, named and described as the table of settings says. `value` is its placeholder. */
+function settingOption(key: SettingKey, value?: string): OptionSpec {
+  const setting = settingOf(key);
+  const { fallback } = setting;
+  const shown = typeof fallback === 'string' || typeof fallback === 'number' ? String(fallback) : undefined;
+  return {
+    flags: value === undefined ? flagOf(key) : `${flagOf(key)} <${value}>`,
+    summary: setting.about,
+    setting: key,
+    ...(Array.isArray(fallback) ? { repeatable: true } : {}),
+    ...(shown === undefined ? {} : { defaultText: shown }),
+  };
+}
+
+/** Options that every command takes. */
+export const commonOptions: readonly OptionSpec[] = [
+  { flags: '--json', summary: 'Print data for programs: one JSON value, or one a line for what goes on.' },
+  settingOption('dataDir', 'folder'),
+  settingOption('logLevel', 'level'),
+];
+
+const maxVram = settingOption('maxVram', 'size');
+
+const serveOptions: readonly OptionSpec[] = [
+  settingOption('model', 'ref'),
+  settingOption('port', 'number'),
+  settingOption('host', 'address'),
+  settingOption('consolePort', 'number'),
+  settingOption('headless'),
+  settingOption('engine', 'name'),
+  settingOption('attach', 'url'),
+  settingOption('attachKeyEnv', 'variable'),
+  maxVram,
+  settingOption('ctx', 'tokens'),
+  settingOption('parallel', 'number'),
+  settingOption('threads', 'number'),
+  settingOption('name', 'name'),
+];
+
+export const commandTable: readonly CommandSpec[] = [
+  {
+    name: 'serve',
+    summary: 'run a node (the default command)',
+    details: 'The API answers from the first second; models get ready behind it.',
+    options: serveOptions,
+    examples: ['meshnode --model demo', 'meshnode --model hf:Qwen/Qwen3-0.6B-GGUF:Q8_0 --port 0 --json'],
+    isDefault: true,
+    load: async () => (await import('./serve.ts')).serve,
+  },
+  {
+    name: 'run',
+    summary: 'chat with a model in the terminal',
+    details: 'Uses the running node, or starts one for as long as the chat lasts.',
+    arguments: [
+      { name: '<model>', summary: 'what --model takes', completes: 'models' },
+      { name: '[prompt]', summary: 'one question; without it, a conversation' },
+    ],
+    options: [
+      { flags: '--system <text>', summary: 'system message of the conversation' },
+      { flags: '--temperature <number>', summary: '0 gives the same answer every time' },
+      { flags: '--max-tokens <number>', summary: 'longest answer, in tokens' },
+    ],
+    examples: ['meshnode run demo "What is the capital of France?"', 'echo hello | meshnode run demo'],
+    load: async () => (await import('./run.ts')).run,
+  },
+  {
+    name: 'status',
+    summary: 'what the running node does',
+    load: async () => (await import('./status.ts')).status,
+  },
+  {
+    name: 'models',
+    summary: 'models on this machine, and a few that it could run',
+    load: async () => (await import('./models.ts')).listModels,
+    subcommands: [
+      {
+        name: 'pull',
+        summary: 'download a model; goes on where an earlier try stopped',
+        arguments: [
+          { name: '<ref>', summary: 'hf:org/repo:QUANT, or a catalogue name', completes: 'models' },
+        ],
+        examples: ['meshnode models pull hf:Qwen/Qwen3-0.6B-GGUF:Q8_0'],
+        load: async () => (await import('./models.ts')).pullModel,
+      },
+      {
+        name: 'rm',
+        summary: 'delete a downloaded model',
+        arguments: [{ name: '<ref>', summary: 'a model that `meshnode models` lists', completes: 'models' }],
+        load: async () => (await import('./models.ts')).removeModel,
+      },
+    ],
+  },
+  {
+    name: 'gpus',
+    summary: 'devices and memory that models can use',
+    options: [maxVram],
+    load: async () => (await import('./gpus.ts')).gpus,
+  },
+  {
+    name: 'doctor',
+    summary: 'check this machine: Node.js, ports, folders, memory, disk, engine',
+    details: 'Exits with 1 if a check fails. Warnings do not count.',
+    load: async () => (await import('./doctor.ts')).doctor,
+  },
+  {
+    name: 'config',
+    summary: 'show and change the configuration',
+    load: async () => (await import('./config.ts')).showConfig,
+    subcommands: [
+      {
+        name: 'get',
+        summary: 'print the value of a key',
+        arguments: [{ name: '<key>', summary: 'a configuration key' }],
+        load: async () => (await import('./config.ts')).getConfig,
+      },
+      {
+        name: 'set',
+        summary: 'write a key into the configuration file',
+        arguments: [
+          { name: '<key>', summary: 'a configuration key' },
+          { name: '<value>', summary: 'its value; lists are comma-separated' },
+        ],
+        examples: ['meshnode config set model demo', 'meshnode config set port 8080'],
+        load: async () => (await import('./config.ts')).setConfig,
+      },
+      {
+        name: 'explain',
+        summary: 'where the value of a key comes from, and what it overrides',
+        arguments: [{ name: '<key>', summary: 'a configuration key' }],
+        load: async () => (await import('./config.ts')).explainConfig,
+      },
+      {
+        name: 'path',
+        summary: 'print the path of the configuration file',
+        load: async () => (await import('./config.ts')).configPath,
+      },
+    ],
+  },
+  {
+    name: 'completion',
+    summary: 'print the completion script of a shell',
+    arguments: [{ name: '<shell>', summary: 'bash, zsh or fish', completes: ['bash', 'zsh', 'fish'] }],
+    examples: ['meshnode completion bash > ~/.local/share/bash-completion/completions/meshnode'],
+    load: async () => (await import('./completion.ts')).completion,
+  },
+  {
+    name: 'version',
+    summary: 'print the version',
+    load: async () => (await import('./version.ts')).version,
+  },
+];

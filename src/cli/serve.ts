@@ -1,0 +1,75 @@
+// `meshnode serve`: runs a node until it is told to stop. A person sees three lines, then a line a model;
+// a program sees the events of node/events.ts, one JSON object a line.
+import { catalogue, suggestModel } from '../models/catalogue.ts';
+import { loadConfig } from '../node/config.ts';
+import type { NodeConfig } from '../node/config-schema.ts';
+import { EventLog, type NodeEvent } from '../node/events.ts';
+import { inspectHardware } from '../node/inspect-hardware.ts';
+import { usableBytesOf } from '../node/machine-parts.ts';
+import { type RunningNode, startNode } from '../node/node.ts';
+import { createLogger } from '../util/logging.ts';
+import type { CommandContext } from './command-context.ts';
+import { EventPrinter } from './event-printer.ts';
+import { LiveRegion } from './live-region.ts';
+
+export async function serve(context: CommandContext): Promise<number> {
+  const { options, environment, clock, random, output, interrupted } = context;
+  const { config, paths, warnings } = await loadConfig(options.flags(), environment);
+  const live = new LiveRegion(output);
+  const pretty = !output.json && output.streams.stderr.isTTY === true;
+  const log = createLogger(
+    config.logLevel,
+    pretty ? { write: (line) => live.print(line.trimEnd()) } : output.streams.stderr,
+    { pretty },
+  );
+  const events = new EventLog(clock, log);
+  const printer = new EventPrinter(output, live);
+  events.follow(({ event }: { event: NodeEvent }) =>
+    output.json ? output.value(event) : printer.print(event),
+  );
+  try {
+    for (const warning of warnings) {
+      live.print(warning);
+    }
+    const node = await startNode(
+      { config, environment, dataDir: paths.dataDir },
+      { clock, random, log, events },
+    );
+    if (!output.json && config.model.length === 0 && config.attach.length === 0) {
+      await suggest(context, config, live);
+    }
+    await stopped(node, interrupted, live);
+    return 0;
+  } finally {
+    live.close();
+  }
+}
+
+/** Resolves once the node has stopped, by Ctrl-C or by its management API. */
+async function stopped(node: RunningNode, interrupted: AbortSignal, live: LiveRegion): Promise<void> {
+  const stop = (): void => {
+    void node.stop({
+      onDraining: (requests) =>
+        live.print(
+          `Waiting for ${requests} running ${requests === 1 ? 'answer' : 'answers'}; Ctrl-C again stops at once.`,
+        ),
+    });
+  };
+  if (interrupted.aborted) {
+    stop();
+  }
+  interrupted.addEventListener('abort', stop, { once: true });
+  await node.stopped;
+}
+
+/** A node without a model says which one this machine could serve. */
+async function suggest(context: CommandContext, config: NodeConfig, live: LiveRegion): Promise<void> {
+  const { clock, random, interrupted } = context;
+  const log = createLogger('silent', context.output.streams.stderr, { pretty: false });
+  const hardware = await inspectHardware({ clock, random, log }, config.maxVram, interrupted).catch(
+    () => undefined,
+  );
+  const best = hardware === undefined ? undefined : suggestModel(catalogue, usableBytesOf(hardware.devices));
+  const name = best?.name ?? 'demo';
+  live.print(`No model is served yet. Start with one: meshnode --model ${name}   (all: meshnode models)`);
+}
