@@ -1,12 +1,12 @@
 // Bundles the program: one file for the command line, one for the process of an embedded model, and the
 // parts they load on demand. Native packages stay outside.
-import { readFile, rm } from 'node:fs/promises';
+import { readdir, readFile, rm } from 'node:fs/promises';
+import { join } from 'node:path';
 import { build } from 'esbuild';
 
 const { version } = JSON.parse(await readFile(new URL('package.json', import.meta.url), 'utf8'));
 
-await rm('dist', { recursive: true, force: true });
-await build({
+const { metafile } = await build({
   entryPoints: {
     meshnode: 'src/cli/main.ts',
     'embedded-worker': 'src/engine/embedded/worker.ts',
@@ -28,4 +28,14 @@ await build({
   },
   legalComments: 'linked',
   logLevel: 'warning',
+  metafile: true,
 });
+
+// What an earlier build left goes last: a node that runs from this folder loads its parts on demand, and a
+// part keeps its name while its content is the same.
+const written = new Set(Object.keys(metafile.outputs));
+for (const name of await readdir('dist')) {
+  if (!written.has(`dist/${name}`)) {
+    await rm(join('dist', name), { recursive: true });
+  }
+}

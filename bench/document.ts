@@ -2,9 +2,8 @@
 import { writeFile } from 'node:fs/promises';
 import { markdownTable, savedResult } from './support/report.ts';
 
-const names = ['start', 'proxy'];
-
-export async function writeDocument(): Promise<void> {
+/** `names` in the order of the document. */
+export async function writeDocument(names: readonly string[]): Promise<void> {
   const results = await Promise.all(names.map(savedResult));
   const tables = results.filter((result) => result !== undefined).map(markdownTable);
   const text = [

@@ -20,4 +20,4 @@ for (const [name, bench] of Object.entries(benches)) {
     await saveResult(result);
   }
 }
-await writeDocument();
+await writeDocument(Object.keys(benches));

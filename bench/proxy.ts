@@ -9,7 +9,7 @@ import { systemRandom } from '../src/util/random.ts';
 import { type StartedNode, startDoubleServer, startNode } from '../test/support/started-process.ts';
 import { type BenchResult, type BenchRow, describeMachine } from './support/report.ts';
 import { median, percentile, spread } from './support/statistics.ts';
-import { StreamClient } from './support/stream-client.ts';
+import { StreamClient, type StreamFigures } from './support/stream-client.ts';
 
 /** Requests timed for the first byte, of each kind. */
 const firstByteSamples = 300;
@@ -20,7 +20,7 @@ const rounds = 5;
 /** Tokens a second of each stream of the double: a fast GPU. */
 const doubleRate = 100;
 const doubleTokens = 200;
-const demoTokens = 300;
+const demoTokens = 100;
 
 export async function proxy(): Promise<BenchResult> {
   return {
@@ -48,7 +48,10 @@ async function againstDouble(): Promise<BenchRow[]> {
   const clients = clientsFor(double.origin, node.origin, 'double');
   try {
     await modelReady(node, 'double');
-    const rows = [...(await firstByteRows(clients))];
+    const rows = await firstByteRows('double', {
+      direct: () => clients.direct.stream(1),
+      through: () => clients.through.stream(1),
+    });
     for (const streams of streamCounts) {
       rows.push(
         await rateRow(clients, streams, doubleTokens, `double at ${doubleRate}/s, ${streams} streams`, 0.97),
@@ -91,12 +94,16 @@ function clientsFor(direct: string, through: string, model: string): Clients {
   };
 }
 
-async function firstByteRows({ direct, through }: Clients): Promise<BenchRow[]> {
+/** Asks both ways in turn; the difference of the two distributions at the same percentile. */
+async function firstByteRows(
+  what: string,
+  ask: { direct: () => Promise<StreamFigures>; through: () => Promise<StreamFigures> },
+): Promise<BenchRow[]> {
   const directMs: number[] = [];
   const throughMs: number[] = [];
   for (let sample = -firstByteWarmUp; sample < firstByteSamples; sample++) {
-    const one = await direct.stream(1);
-    const other = await through.stream(1);
+    const one = await ask.direct();
+    const other = await ask.through();
     if (sample >= 0) {
       directMs.push(one.firstByteMs);
       throughMs.push(other.firstByteMs);
@@ -105,7 +112,7 @@ async function firstByteRows({ direct, through }: Clients): Promise<BenchRow[]> 
   const row = (share: number, targetMs: number): BenchRow => {
     const addedMs = percentile(throughMs, share) - percentile(directMs, share);
     return {
-      measure: `added first byte, p${share * 100}`,
+      measure: `added first byte, ${what}, p${share * 100}`,
       value: `${addedMs.toFixed(2)} ms`,
       against: `direct: ${spread(directMs, 'ms')}`,
       target: `< ${targetMs} ms`,
@@ -149,17 +156,20 @@ function ratioRow(
   };
 }
 
-/** The embedded engine with the demo model. */
+/** A real engine: the embedded one with the demo model, which has four slots; more streams wait for one. */
 async function againstDemo(): Promise<BenchRow[]> {
   const components = { clock: systemClock, random: systemRandom, log: silentLogger };
   const path = new URL('../models/demo/demo.gguf', import.meta.url).pathname;
   const model = await createEmbeddedEngine(components).load({ name: 'demo', path }, { threads: 1 });
   const node = await startNode(['--model', 'demo', '--threads', '1', '--headless']);
-  const through = new StreamClient({ origin: node.origin, model: 'demo' }, 8);
+  const through = new StreamClient({ origin: node.origin, model: 'demo' }, Math.max(...streamCounts));
   try {
     await modelReady(node, 'demo');
-    const rows: BenchRow[] = [];
-    for (const streams of [1, 4]) {
+    const rows = await firstByteRows('demo model', {
+      direct: () => directStream(model, 1),
+      through: () => through.stream(1),
+    });
+    for (const streams of streamCounts) {
       const directRates: number[] = [];
       const throughRates: number[] = [];
       for (let round = 0; round < rounds; round++) {
@@ -178,11 +188,15 @@ async function againstDemo(): Promise<BenchRow[]> {
 
 async function directTokensPerSecond(model: LoadedModel, streams: number): Promise<number> {
   const startedMs = performance.now();
-  const counts = await Promise.all(Array.from({ length: streams }, () => directStream(model)));
-  return (counts.reduce((sum, count) => sum + count, 0) * 1000) / (performance.now() - startedMs);
+  const figures = await Promise.all(Array.from({ length: streams }, () => directStream(model, demoTokens)));
+  const tokens = figures.reduce((sum, figure) => sum + figure.tokens, 0);
+  return (tokens * 1000) / (performance.now() - startedMs);
 }
 
-async function directStream(model: LoadedModel): Promise<number> {
+/** The request of StreamClient, asked of the engine without HTTP and without a node. */
+async function directStream(model: LoadedModel, maxTokens: number): Promise<StreamFigures> {
+  const startedMs = performance.now();
+  let firstByteMs = Number.NaN;
   let tokens = 0;
   const request = {
     kind: 'chat',
@@ -193,10 +207,13 @@ async function directStream(model: LoadedModel): Promise<number> {
     extra: {},
     messages: [{ role: 'user', content: [{ type: 'text', text: 'Count for ever.' }] }],
     sampling: { temperature: 0 },
-    output: { ...plainOutput, maxTokens: demoTokens },
+    output: { ...plainOutput, maxTokens },
   } as const;
   for await (const event of model.infer(request, new AbortController().signal)) {
-    tokens += event.type === 'delta' ? 1 : 0;
+    if (event.type === 'delta') {
+      firstByteMs = tokens === 0 ? performance.now() - startedMs : firstByteMs;
+      tokens++;
+    }
   }
-  return tokens;
+  return { firstByteMs, totalMs: performance.now() - startedMs, tokens };
 }

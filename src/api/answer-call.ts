@@ -5,13 +5,12 @@ import type { Answer, Dispatch } from '../dispatch/answer.ts';
 import type { Exchange } from '../http/exchange.ts';
 import { errorBody, sendError, sendJson } from '../http/json-answer.ts';
 import { SseWriter } from '../http/sse.ts';
-import type { ErrorEvent } from '../inference/events.ts';
+import type { ErrorEvent, InferenceEvent } from '../inference/events.ts';
 import type { Clock } from '../util/clock.ts';
 import { asMeshnodeError, MeshnodeError } from '../util/errors.ts';
 import { type Random, randomId } from '../util/random.ts';
 import { ignoredHeader, routeHeaders } from './answer-headers.ts';
 import { inferInTurn } from './infer-in-turn.ts';
-import type { AnswerMeter } from './metrics.ts';
 import type { AnswerHead, StreamWriter, SurfaceCall } from './surface.ts';
 
 export interface AnswerComponents {
@@ -27,6 +26,12 @@ export interface AnswerLimits {
   readonly stalledReaderMs: number;
 }
 
+/** Hears of every event of one answer, and of its end, however it came. */
+export interface AnswerWatcher {
+  event(event: InferenceEvent): void;
+  close(): void;
+}
+
 const idLength = 24;
 
 /**
@@ -36,20 +41,22 @@ const idLength = 24;
 export async function answerCall(
   exchange: Exchange,
   call: SurfaceCall,
-  options: { waitForLoadMs?: number; meter: AnswerMeter },
+  options: { waitForLoadMs?: number; watchers: readonly AnswerWatcher[] },
   components: AnswerComponents,
 ): Promise<number> {
-  const { waitForLoadMs, meter } = options;
+  const { waitForLoadMs, watchers } = options;
   const answer = inferInTurn(components.dispatch, call.requests, {
     signal: exchange.signal,
     stream: call.stream !== undefined,
     ...(waitForLoadMs === undefined ? {} : { waitForLoadMs }),
   });
-  const pass = new Pass(exchange, call, answer, meter, components);
+  const pass = new Pass(exchange, call, answer, watchers, components);
   try {
     return await (call.stream === undefined ? pass.whole() : pass.stream(call.stream));
   } finally {
-    meter.close();
+    for (const watcher of watchers) {
+      watcher.close();
+    }
   }
 }
 
@@ -58,7 +65,7 @@ class Pass {
   readonly #exchange: Exchange;
   readonly #call: SurfaceCall;
   readonly #answer: Answer;
-  readonly #meter: AnswerMeter;
+  readonly #watchers: readonly AnswerWatcher[];
   readonly #components: AnswerComponents;
   readonly #id: string;
   readonly #createdSeconds: number;
@@ -68,13 +75,13 @@ class Pass {
     exchange: Exchange,
     call: SurfaceCall,
     answer: Answer,
-    meter: AnswerMeter,
+    watchers: readonly AnswerWatcher[],
     components: AnswerComponents,
   ) {
     this.#exchange = exchange;
     this.#call = call;
     this.#answer = answer;
-    this.#meter = meter;
+    this.#watchers = watchers;
     this.#components = components;
     this.#id = randomId(components.random, idLength);
     this.#createdSeconds = Math.floor(components.clock.wallMs() / 1000);
@@ -85,7 +92,7 @@ class Pass {
     const { response } = this.#exchange;
     const writer = this.#call.whole();
     for await (const event of this.#answer.events) {
-      this.#meter.event(event);
+      this.#watched(event);
       switch (event.type) {
         case 'accepted':
         case 'progress':
@@ -121,7 +128,7 @@ class Pass {
     };
     try {
       for await (const event of this.#answer.events) {
-        this.#meter.event(event);
+        this.#watched(event);
         switch (event.type) {
           case 'accepted':
             break;
@@ -157,6 +164,12 @@ class Pass {
     }
   }
 
+  #watched(event: InferenceEvent): void {
+    for (const watcher of this.#watchers) {
+      watcher.event(event);
+    }
+  }
+
   async #fail(sse: SseWriter, event: ErrorEvent): Promise<number> {
     if (!sse.opened) {
       return this.#refuse(event);
@@ -189,9 +202,10 @@ class Pass {
   }
 
   #headers(): OutgoingHttpHeaders {
+    const route = this.#answer.route();
     return {
-      ...routeHeaders(this.#answer.route()),
-      ...ignoredHeader(this.#call.ignored),
+      ...routeHeaders(route),
+      ...ignoredHeader([...this.#call.ignored, ...route.ignored]),
       'openai-processing-ms': String(Math.round(this.#components.clock.monotonicMs() - this.#startMs)),
     };
   }

@@ -6,9 +6,14 @@ import { apiLimits } from '../util/limits.ts';
 /** Longest name of a dropped field that is repeated to the caller, characters. */
 const ignoredNameLength = 64;
 
+/** Which node answers: on every answer to a caller that may ask. */
+export function peerHeader(peer: string): { readonly 'x-meshnode-peer': string } {
+  return { 'x-meshnode-peer': headerText(peer) };
+}
+
 export function routeHeaders({ peer, attempts, mode, where, reason, model }: Route): OutgoingHttpHeaders {
   return {
-    'x-meshnode-peer': headerText(peer),
+    ...peerHeader(peer),
     'x-meshnode-attempts': String(attempts),
     'x-meshnode-route': `mode=${mode}; where=${where}; reason=${headerText(reason)}; model=${headerText(model)}`,
   };

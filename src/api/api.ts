@@ -20,6 +20,9 @@ import { asMeshnodeError, errorTable, MeshnodeError } from '../util/errors.ts';
 import { apiLimits, nodeLimits } from '../util/limits.ts';
 import type { Logger } from '../util/logging.ts';
 import type { Random } from '../util/random.ts';
+import { peerHeader } from './answer-headers.ts';
+import { KeyMeter } from './key-meter.ts';
+import type { ApiKey, KeyRing } from './key-ring.ts';
 import { ApiMetrics } from './metrics.ts';
 import {
   type ApiHandler,
@@ -34,11 +37,13 @@ export type ApiLimits = { readonly [Name in keyof typeof apiLimits]: number };
 
 export interface ApiOptions {
   readonly dispatch: Dispatch;
-  /** Address to bind. Any but loopback needs `apiKeys`. */
+  /** Address to bind. Any but loopback needs a key in `keys`. */
   readonly host: string;
   /** 0 takes any free port. */
   readonly port: number;
-  readonly apiKeys: readonly HashedKey[];
+  readonly keys: KeyRing;
+  /** The owner's own key: it always works, and does not make others need one. */
+  readonly ownerKey?: HashedKey;
   /** Origins of web pages that may call, beside those of this machine, e.g. `https://chat.example.org`. */
   readonly allowedOrigins: readonly string[];
   /** Names of this machine that a Host header may hold, beside the loopback ones, lower case. */
@@ -64,11 +69,11 @@ export interface Api {
 
 /** Starts the API. Rejects with `key_required`, `port_in_use` or `config_invalid`. */
 export async function startApi(options: ApiOptions): Promise<Api> {
-  const { host, port, apiKeys, clock, random, log } = options;
-  if (!isLoopbackHost(host) && apiKeys.length === 0) {
+  const { host, port, keys, clock, random, log } = options;
+  if (!isLoopbackHost(host) && ((await keys.current()) ?? []).length === 0) {
     throw new MeshnodeError(
       'key_required',
-      `Listening on ${host} lets others call this node, and no key is set.`,
+      `Listening on ${host} lets others call this node, and there is no key.`,
     );
   }
   const limits: ApiLimits = { ...apiLimits, ...options.limits };
@@ -87,13 +92,20 @@ export async function startApi(options: ApiOptions): Promise<Api> {
 function apiHandler(router: Router<ApiHandler>, metrics: ApiMetrics, options: ApiOptions): HttpHandler {
   const log = options.log.child({ part: 'api' });
   const guard = apiGuard(options);
+  const keyMeter = new KeyMeter(options.clock);
+  const ownPeer = peerHeader(options.nodeInfo.peerName)['x-meshnode-peer'];
   return async (exchange) => {
     const { request, response, requestId } = exchange;
     const record: RequestRecord = { route: 'none', model: 'none' };
     const startMs = options.clock.monotonicMs();
     const { method = '', url = '/' } = request;
     try {
-      guard(exchange);
+      const key = await guard(exchange);
+      response.setHeader('x-meshnode-peer', ownPeer);
+      const account = key && keyMeter.open(key, response);
+      if (key !== undefined) {
+        record.caller = key.name;
+      }
       if (isPreflight(request)) {
         answerPreflight(request, response, router.allow(url));
       } else if (method === 'OPTIONS') {
@@ -101,7 +113,7 @@ function apiHandler(router: Router<ApiHandler>, metrics: ApiMetrics, options: Ap
       } else {
         const { route, params } = router.match(method, url);
         record.route = route.template;
-        await route.target({ ...exchange, record, params });
+        await route.target({ ...exchange, record, params, ...(account === undefined ? {} : { account }) });
       }
     } catch (thrown) {
       const error = asMeshnodeError(thrown);
@@ -120,22 +132,24 @@ function apiHandler(router: Router<ApiHandler>, metrics: ApiMetrics, options: Ap
   };
 }
 
-/** Throws `forbidden_origin` or `invalid_api_key` for who may not call. */
-function apiGuard(options: ApiOptions): (exchange: Exchange) => void {
-  const { host, apiKeys, allowedOrigins, allowedHosts } = options;
+/** Tells whose key was presented, where one is needed. Rejects with `forbidden_origin` or `invalid_api_key`. */
+function apiGuard(options: ApiOptions): (exchange: Exchange) => Promise<ApiKey | undefined> {
+  const { host, keys, ownerKey, allowedOrigins, allowedHosts } = options;
+  const ownerKeys: readonly ApiKey[] = ownerKey === undefined ? [] : [ownerKey];
   // Elsewhere a key is needed, which a web page that rebinds its name does not have.
   const loopback = isLoopbackHost(host);
-  return ({ request, response }) => {
+  return async ({ request, response }) => {
     if (loopback) {
       checkHost(request.headers, allowedHosts);
     }
     checkOrigin(request.headers, allowedOrigins);
     allowCrossOrigin(request, response);
-    const needsKey =
-      apiKeys.length > 0 && !isPreflight(request) && !openPaths.has(pathOf(request.url ?? '/'));
-    if (needsKey) {
-      checkKey(request.headers, apiKeys);
+    if (isPreflight(request) || openPaths.has(pathOf(request.url ?? '/'))) {
+      return undefined;
     }
+    const inForce = await keys.current();
+    const needsKey = !loopback || inForce !== undefined;
+    return needsKey ? checkKey(request.headers, [...ownerKeys, ...(inForce ?? [])]) : undefined;
   };
 }
 

@@ -3,6 +3,7 @@ import { Counter, Gauge, Histogram, type Registry } from 'prom-client';
 import type { InferenceEvent } from '../inference/events.ts';
 import type { Clock } from '../util/clock.ts';
 import { apiLimits } from '../util/limits.ts';
+import type { AnswerWatcher } from './answer-call.ts';
 
 /** Seconds to the first token: from a cached prompt on a GPU to a long one on a CPU. */
 const firstTokenBuckets = [0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60];
@@ -87,7 +88,7 @@ interface MeterSinks {
 }
 
 /** Watches the events of one answer. */
-export class AnswerMeter {
+export class AnswerMeter implements AnswerWatcher {
   readonly #clock: Clock;
   readonly #sinks: MeterSinks;
   readonly #startMs: number;

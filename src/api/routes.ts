@@ -7,6 +7,7 @@ import type { Route } from '../http/router.ts';
 import { MeshnodeError } from '../util/errors.ts';
 import { apiLimits, requestLimits } from '../util/limits.ts';
 import { type AnswerComponents, type AnswerLimits, answerCall } from './answer-call.ts';
+import type { KeyAccount } from './key-meter.ts';
 import type { ApiMetrics } from './metrics.ts';
 import { readChat } from './openai/chat-reader.ts';
 import { readCompletion } from './openai/completion-reader.ts';
@@ -37,6 +38,8 @@ export interface RouteComponents extends AnswerComponents {
 
 /** What becomes known of a request while it is answered, for the metrics and the log. */
 export interface RequestRecord {
+  /** Name of the caller's key; for the log only. */
+  caller?: string;
   route: string;
   model: string;
   /** How it ended, if the status line does not say so. */
@@ -44,6 +47,8 @@ export interface RequestRecord {
 }
 
 export interface ApiExchange extends Exchange {
+  /** There if the caller's key has limits. */
+  readonly account?: KeyAccount;
   readonly record: RequestRecord;
   readonly params: Readonly<Record<string, string>>;
 }
@@ -99,15 +104,18 @@ async function answerInference(
   components: RouteComponents,
 ): Promise<void> {
   const { clock, dispatch, metrics } = components;
+  const { account } = exchange;
+  account?.admit();
   const waitForLoadMs = waitWish(exchange);
   const call = read(await bodies.readJson(exchange), contextOf(exchange));
   const name = call.requests[0].model.name;
   const label = dispatch.models().some((model) => model.name === name) ? metrics.modelLabel(name) : 'unknown';
   exchange.record.model = label;
+  const watchers = [metrics.meter(label, clock), ...(account === undefined ? [] : [account])];
   exchange.record.status = await answerCall(
     exchange,
     call,
-    { meter: metrics.meter(label, clock), ...(waitForLoadMs === undefined ? {} : { waitForLoadMs }) },
+    { watchers, ...(waitForLoadMs === undefined ? {} : { waitForLoadMs }) },
     components,
   );
 }

@@ -1,10 +1,8 @@
 // One streaming chat request to the node's API, for `meshnode run`: the pieces of text as they come.
 import { createParser } from 'eventsource-parser';
-import { request } from 'undici';
 import { MeshnodeError } from '../util/errors.ts';
-import { isJsonObject, parseJson } from '../util/json.ts';
-import { requestLimits } from '../util/limits.ts';
-import { answeredError } from './node-client.ts';
+import { isJsonObject } from '../util/json.ts';
+import { answeredError, askNode, parseAnswer } from './node-answer.ts';
 
 export interface ChatTurn {
   readonly role: 'system' | 'user' | 'assistant';
@@ -14,7 +12,8 @@ export interface ChatTurn {
 export interface ChatOptions {
   /** E.g. `http://127.0.0.1:9337/v1`. */
   readonly apiUrl: string;
-  readonly apiKey?: string;
+  /** The token of the node's data folder. */
+  readonly token: string;
   readonly model: string;
   readonly messages: readonly ChatTurn[];
   readonly temperature?: number;
@@ -27,54 +26,57 @@ export interface ChatEnd {
   readonly completionTokens: number;
 }
 
-/** The answer piece by piece. Throws the API's error, or `engine_lost` if the stream breaks off. */
+/**
+ * The answer piece by piece. Throws the API's error, `node_not_running`, `engine_lost` if the stream breaks
+ * off, `engine_protocol` if it is none, or the signal's reason.
+ */
 export async function* streamChat(
   options: ChatOptions,
   signal: AbortSignal,
 ): AsyncGenerator<string, ChatEnd, undefined> {
-  const { apiUrl, apiKey, model, messages, temperature, maxTokens } = options;
-  const answer = await request(`${apiUrl}/chat/completions`, {
-    method: 'POST',
-    signal,
-    headersTimeout: 0,
-    bodyTimeout: 0,
-    headers: {
-      'content-type': 'application/json',
-      ...(apiKey === undefined ? {} : { authorization: `Bearer ${apiKey}` }),
-    },
-    body: JSON.stringify({
-      model,
-      messages,
-      stream: true,
-      stream_options: { include_usage: true },
-      ...(temperature === undefined ? {} : { temperature }),
-      ...(maxTokens === undefined ? {} : { max_tokens: maxTokens }),
-    }),
-  });
-  if (answer.statusCode !== 200) {
-    const body: unknown = await answer.body.json();
-    throw answeredError(isJsonObject(body) ? body : {});
-  }
-  const frames: string[] = [];
-  const parser = createParser({ onEvent: ({ data }) => frames.push(data) });
-  const decoder = new TextDecoder();
+  const { apiUrl, token, model, messages, temperature, maxTokens } = options;
+  const body = {
+    model,
+    messages: messages.map((turn) => ({ ...turn })),
+    stream: true,
+    stream_options: { include_usage: true },
+    ...(temperature === undefined ? {} : { temperature }),
+    ...(maxTokens === undefined ? {} : { max_tokens: maxTokens }),
+  };
+  const answer = await askNode({ method: 'POST', url: `${apiUrl}/chat/completions`, token, body }, signal);
   let finishReason = '';
   let completionTokens = 0;
-  for await (const chunk of answer.body) {
-    parser.feed(decoder.decode(chunk as Uint8Array, { stream: true }));
-    for (const frame of frames.splice(0)) {
-      if (frame === '[DONE]') {
-        return { finishReason, completionTokens };
-      }
-      const piece = readChunk(frame);
-      finishReason = piece.finishReason ?? finishReason;
-      completionTokens = piece.completionTokens ?? completionTokens;
-      if (piece.text !== '') {
-        yield piece.text;
-      }
+  for await (const frame of readFrames(answer.body, signal)) {
+    if (frame === '[DONE]') {
+      return { finishReason, completionTokens };
+    }
+    const piece = readChunk(frame);
+    finishReason = piece.finishReason ?? finishReason;
+    completionTokens = piece.completionTokens ?? completionTokens;
+    if (piece.text !== '') {
+      yield piece.text;
     }
   }
   throw new MeshnodeError('engine_lost', 'The answer broke off.');
+}
+
+/** The data of each server-sent event. Throws `engine_lost` if the connection breaks. */
+async function* readFrames(
+  body: AsyncIterable<Uint8Array>,
+  signal: AbortSignal,
+): AsyncGenerator<string, void, undefined> {
+  const frames: string[] = [];
+  const parser = createParser({ onEvent: ({ data }) => frames.push(data) });
+  const decoder = new TextDecoder();
+  try {
+    for await (const bytes of body) {
+      parser.feed(decoder.decode(bytes, { stream: true }));
+      yield* frames.splice(0);
+    }
+  } catch (cause) {
+    signal.throwIfAborted();
+    throw new MeshnodeError('engine_lost', 'The answer broke off.', { cause });
+  }
 }
 
 interface ChunkContent {
@@ -84,9 +86,9 @@ interface ChunkContent {
 }
 
 function readChunk(frame: string): ChunkContent {
-  const chunk = parseJson(frame, requestLimits.jsonDepth);
-  if (!isJsonObject(chunk) || chunk['error'] !== undefined) {
-    throw answeredError(isJsonObject(chunk) ? chunk : {});
+  const chunk = parseAnswer(frame, 'An event of the answer');
+  if (chunk['error'] !== undefined) {
+    throw answeredError(chunk);
   }
   const choice = Array.isArray(chunk['choices']) ? chunk['choices'][0] : undefined;
   const delta = isJsonObject(choice) && isJsonObject(choice['delta']) ? choice['delta'] : {};

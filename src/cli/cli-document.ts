@@ -30,25 +30,35 @@ export function cliMarkdown(): string {
     '',
     '## Events',
     '',
-    '`meshnode serve --json` prints one object a line, each with `time` and `event`. Fields are added, never renamed.',
+    'What goes on is told with `--json` as one object a line, each with `time` (ISO 8601) and `event`. Fields are',
+    'added, never renamed.',
     '',
-    '| event | fields |',
-    '|---|---|',
-    ...events.map(([event, fields]) => `| \`${event}\` | ${fields} |`),
+    '| command | event | fields |',
+    '|---|---|---|',
+    ...events.map(([command, event, fields]) => `| ${command} | \`${event}\` | ${fields} |`),
     '',
   ].join('\n');
 }
 
 const events = [
-  ['node', 'peerId, meshId (null until there is a mesh), role, addresses[], name, version'],
-  ['api', 'url, the base URL of OpenAI clients'],
-  ['console', 'url'],
+  ['serve', 'node', 'peerId, meshId (null until there is a mesh), role, addresses[], name, version'],
+  ['serve', 'api', 'url, the base URL of OpenAI clients'],
+  ['serve', 'console', 'url'],
   [
+    'serve',
     'model',
-    'model, state (resolving, downloading, verifying, placing, loading, ready, failed, unloaded), fraction?, mode? (solo, remote), error?',
+    'model, state (resolving, downloading, verifying, placing, loading, ready, failed, unloaded), fraction?, mode? (solo, remote), kinds[]? (chat, completion, embedding, rerank, once it is ready), error?',
   ],
-  ['ready', 'none: the API answers and every model asked for with `--model` is ready'],
-  ['error', 'code (see [errors](errors.md)), message, hint'],
+  ['serve', 'ready', 'none: the API answers and every model asked for with `--model` is ready'],
+  ['run', 'text', 'text, the next piece of the answer'],
+  ['run', 'end', 'finishReason (stop, length, ...), completionTokens'],
+  [
+    'models pull',
+    'progress',
+    'model, stage (resolving, downloading, verifying), bytes, totalBytes, bytesPerSecond?, etaSeconds?',
+  ],
+  ['models pull', 'pulled', 'model, name, path, sizeBytes, sha256 (null if it is not known)'],
+  ['any', 'error', 'code (see [errors](errors.md)), message, hint; of a command the last line, if it failed'],
 ] as const;
 
 function commandSection(spec: CommandSpec, before: readonly string[]): string[] {

@@ -1,4 +1,4 @@
-// The one table of commands: the parser, the help, the shell completions and docs/cli.md are made from it.
+// The one table of commands: the parser, the help, the shell completions and docs/CLI.md are made from it.
 // A command's code is loaded only when it runs.
 import { flagOf, type SettingKey, settingOf } from '../node/config-schema.ts';
 import type { CommandContext } from './command-context.ts';
@@ -135,6 +135,41 @@ export const commandTable: readonly CommandSpec[] = [
     ],
   },
   {
+    name: 'keys',
+    summary: 'API keys, and what each may use',
+    details:
+      'As soon as there is a key, every client of the API needs one. A running node notices changes by itself.',
+    load: async () => (await import('./keys.ts')).listApiKeys,
+    subcommands: [
+      {
+        name: 'create',
+        summary: 'make a key and print it, this once',
+        arguments: [{ name: '<name>', summary: 'whose it is, for you and the log' }],
+        options: [
+          { flags: '--rate <number>', summary: 'requests a minute' },
+          { flags: '--tokens-per-minute <number>', summary: 'tokens a minute, of prompts and answers' },
+          { flags: '--tokens-per-day <number>', summary: 'tokens in 24 hours, of prompts and answers' },
+        ],
+        examples: [
+          'meshnode keys create laptop',
+          'meshnode keys create guests --rate 10 --tokens-per-day 100000',
+        ],
+        load: async () => (await import('./keys.ts')).createApiKey,
+      },
+      {
+        name: 'list',
+        summary: 'the names and limits of the keys; never the keys',
+        load: async () => (await import('./keys.ts')).listApiKeys,
+      },
+      {
+        name: 'revoke',
+        summary: 'take a key away; it stops working within a second',
+        arguments: [{ name: '<name>', summary: 'a name that `meshnode keys list` shows' }],
+        load: async () => (await import('./keys.ts')).revokeApiKey,
+      },
+    ],
+  },
+  {
     name: 'gpus',
     summary: 'devices and memory that models can use',
     options: [maxVram],
@@ -142,8 +177,11 @@ export const commandTable: readonly CommandSpec[] = [
   },
   {
     name: 'doctor',
-    summary: 'check this machine: Node.js, ports, folders, memory, disk, engine',
-    details: 'Exits with 1 if a check fails. Warnings do not count.',
+    summary: 'check this machine: Node.js, ports, folders, keys, memory, disk, engine, attached servers',
+    details:
+      'Takes the options of serve, to check what a node would find. Exits with 1 if a check fails; warnings do not count.',
+    options: serveOptions,
+    examples: ['meshnode doctor', 'meshnode doctor --attach http://127.0.0.1:11434'],
     load: async () => (await import('./doctor.ts')).doctor,
   },
   {

@@ -79,7 +79,7 @@ export async function explainConfig(context: CommandContext): Promise<number> {
 export async function configPath({ options, environment, output }: CommandContext): Promise<number> {
   const { paths } = await loadConfig(options.flags(), environment);
   if (output.json) {
-    output.value({ file: paths.configFile, data: paths.dataDir, cache: paths.cacheDir });
+    output.value({ file: paths.configFile, data: paths.dataDir });
   } else {
     output.line(paths.configFile);
   }

@@ -1,9 +1,11 @@
 // `meshnode doctor`: runs the checks of node/checks.ts on this machine and prints what each found.
 import { join } from 'node:path';
-import { createEmbeddedEngine } from '../engine/embedded/embedded.ts';
+import { attachOpenAiUrl } from '../engine/openai-url.ts';
 import { readHubSettings } from '../models/hub-settings.ts';
 import {
   type CheckResult,
+  checkAccess,
+  checkAttached,
   checkConfig,
   checkDataFolder,
   checkDisk,
@@ -13,24 +15,29 @@ import {
   checkPort,
 } from '../node/checks.ts';
 import { loadConfig } from '../node/config.ts';
-import { findRunningNode, openDataFolder, type RunCard } from '../node/data-folder.ts';
+import type { NodeConfig } from '../node/config-schema.ts';
+import { openDataFolder } from '../node/data-folder.ts';
 import { inspectHardware } from '../node/inspect-hardware.ts';
-import { demoFolder } from '../node/machine-parts.ts';
+import { attachKeyOf, demoFolder, enginesOf } from '../node/machine-parts.ts';
+import { NodeKeys } from '../node/node-keys.ts';
 import { silentLogger } from '../util/logging.ts';
 import type { CommandContext } from './command-context.ts';
+import { runningNode } from './node-client.ts';
 import type { Output } from './output.ts';
 
 export async function doctor(context: CommandContext): Promise<number> {
-  const { output } = context;
+  const { output, interrupted } = context;
   let failures = 0;
   for await (const result of runChecks(context)) {
+    // A check that was ended found nothing.
+    interrupted.throwIfAborted();
     failures += result.outcome === 'failed' ? 1 : 0;
     print(result, output);
   }
   return failures === 0 ? 0 : 1;
 }
 
-/** The checks one after the other: a port that the engine's check left open would confuse the next. */
+/** The checks in the order in which a node meets what they look at; each is printed before the next begins. */
 async function* runChecks(context: CommandContext): AsyncGenerator<CheckResult, void, undefined> {
   const { options, environment, clock, random, interrupted } = context;
   const load = () => loadConfig(options.flags(), environment);
@@ -41,7 +48,7 @@ async function* runChecks(context: CommandContext): AsyncGenerator<CheckResult, 
     return;
   }
   const { config, paths } = await load();
-  const running = await runningNode(paths.dataDir);
+  const running = (await runningNode(paths.dataDir))?.card;
   yield await checkDataFolder(paths.dataDir, running, async () => {
     await (await openDataFolder(paths.dataDir, { random })).close();
   });
@@ -50,16 +57,34 @@ async function* runChecks(context: CommandContext): AsyncGenerator<CheckResult, 
     yield await checkPort('console port', '127.0.0.1', config.consolePort, running?.consoleUrl);
   }
   const components = { clock, random, log: silentLogger };
+  yield await checkAccess(config.host, async () =>
+    (await NodeKeys.open(paths.dataDir, config.apiKeys, components)).current(),
+  );
   yield checkMemory(await inspectHardware(components, config.maxVram, interrupted));
   yield await checkDisk((await readHubSettings()).cacheFolder);
-  yield await checkEngine(createEmbeddedEngine(components), join(demoFolder, 'demo.gguf'), interrupted);
+  for (const engine of enginesOf(config, components)) {
+    const needed = config.model.length > 0 || config.attach.length === 0;
+    yield await checkEngine(engine, join(demoFolder, 'demo.gguf'), { needed, signal: interrupted });
+  }
+  for (const url of config.attach) {
+    yield await checkAttached(url, async () => attach(url, config, context));
+  }
 }
 
-async function runningNode(dataDir: string): Promise<RunCard | undefined> {
-  return findRunningNode(dataDir).then(
-    ({ card }) => card,
-    () => undefined,
-  );
+function attach(
+  url: string,
+  config: NodeConfig,
+  { environment, clock, random, interrupted }: CommandContext,
+) {
+  const apiKey = attachKeyOf(config, environment);
+  return attachOpenAiUrl({
+    url,
+    ...(apiKey === undefined ? {} : { apiKey }),
+    clock,
+    random,
+    log: silentLogger,
+    signal: interrupted,
+  });
 }
 
 const marks = { ok: ['good', '✓'], warning: ['warning', '!'], failed: ['bad', '✗'] } as const;

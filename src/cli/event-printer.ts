@@ -11,7 +11,7 @@ export class EventPrinter {
   readonly #output: Output;
   readonly #live: LiveRegion;
   #apiUrl = '';
-  #firstModel: string | undefined;
+  #firstReady: ModelEvent | undefined;
 
   constructor(output: Output, live: LiveRegion) {
     this.#output = output;
@@ -44,7 +44,7 @@ export class EventPrinter {
   #printModel(event: ModelEvent): void {
     const { model, state, fraction, error } = event;
     if (state === 'ready') {
-      this.#firstModel ??= model;
+      this.#firstReady ??= event;
       this.#live.settle(model, `${this.#styled('good', '✓')} ${model} is ready`);
     } else if (state === 'failed') {
       // The error event that follows says why.
@@ -60,16 +60,33 @@ export class EventPrinter {
 
   /** How to try it, once there is something to try. */
   #printReady(): void {
-    if (this.#firstModel === undefined) {
-      return;
+    const trial = this.#firstReady === undefined ? undefined : trialOf(this.#firstReady);
+    if (trial !== undefined) {
+      const [path, body] = trial;
+      this.#live.print(
+        `Try it:\n  curl ${this.#apiUrl}${path} -H 'content-type: application/json' -d '${JSON.stringify(body)}'`,
+      );
     }
-    const body = JSON.stringify({ model: this.#firstModel, messages: [{ role: 'user', content: 'Hello!' }] });
-    this.#live.print(
-      `Try it:\n  curl ${this.#apiUrl}/chat/completions -H 'content-type: application/json' -d '${body}'`,
-    );
   }
 
   #styled(style: Parameters<Output['styled']>[0], text: string): string {
     return this.#output.styled(style, text, 'stderr');
+  }
+}
+
+/** Route and body of a first request that a model can answer. */
+function trialOf({ model, kinds = [] }: ModelEvent): readonly [path: string, body: object] | undefined {
+  const kind = (['chat', 'completion', 'embedding', 'rerank'] as const).find((one) => kinds.includes(one));
+  switch (kind) {
+    case 'chat':
+      return ['/chat/completions', { model, messages: [{ role: 'user', content: 'Hello!' }] }];
+    case 'completion':
+      return ['/completions', { model, prompt: 'Once upon a time' }];
+    case 'embedding':
+      return ['/embeddings', { model, input: 'Hello!' }];
+    case 'rerank':
+      return ['/rerank', { model, query: 'fruit', documents: ['an apple', 'a stone'] }];
+    case undefined:
+      return undefined;
   }
 }

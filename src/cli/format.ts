@@ -1,4 +1,4 @@
-// How values are written for people: durations, shares, model stages. Pure. Sizes: util/size.ts.
+// How values are written for people: durations, shares, bars of progress. Pure. Sizes: util/size.ts.
 
 /** `3 s`, `4 min`, `2 h 5 min`, `3 d 4 h`. */
 export function formatDuration(seconds: number): string {

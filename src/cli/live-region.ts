@@ -33,12 +33,10 @@ export class LiveRegion {
 
   /** A line that stays, above those that change. */
   print(line: string): void {
-    if (this.#update === undefined) {
-      this.#output.say(line);
-    } else {
-      this.#update.persist(line);
-      this.#render();
-    }
+    // Not by log-update, which breaks long lines: a command that is shown must be one to copy.
+    this.#update?.clear();
+    this.#output.say(line);
+    this.#render();
   }
 
   /** Leaves the terminal as it should be. */
@@ -49,6 +47,10 @@ export class LiveRegion {
   }
 
   #render(): void {
-    this.#update?.([...this.#lines.values()].join('\n'));
+    if (this.#lines.size === 0) {
+      this.#update?.clear();
+    } else {
+      this.#update?.([...this.#lines.values()].join('\n'));
+    }
   }
 }

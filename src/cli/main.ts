@@ -2,6 +2,7 @@
 // the project reads process.argv or ends the process.
 import { enableCompileCache } from 'node:module';
 import { systemClock } from '../util/clock.ts';
+import { MeshnodeError } from '../util/errors.ts';
 import { systemRandom } from '../util/random.ts';
 import { Output } from './output.ts';
 import { runProgram } from './program.ts';
@@ -14,7 +15,7 @@ for (const signal of ['SIGINT', 'SIGTERM'] as const) {
     if (interrupt.signal.aborted) {
       process.exit(130);
     }
-    interrupt.abort();
+    interrupt.abort(new MeshnodeError('interrupted', 'Stopped.'));
   });
 }
 
@@ -25,7 +26,7 @@ process.exitCode = await runProgram(
     clock: systemClock,
     random: systemRandom,
     environment: process.env,
-    output: new Output(process, argv.includes('--json')),
+    output: new Output(process, argv.includes('--json'), systemClock),
     input: process.stdin,
   },
   interrupt.signal,

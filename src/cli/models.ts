@@ -1,5 +1,5 @@
 // `meshnode models`, `models pull` and `models rm`: what is on this machine, what could be, and changing it.
-import { catalogue, suggestModel } from '../models/catalogue.ts';
+import { type CatalogueEntry, catalogue, fitsMemory, suggestModel } from '../models/catalogue.ts';
 import type { DownloadProgress } from '../models/download-progress.ts';
 import { resolveModel } from '../models/resolve-model.ts';
 import type { StoredModel } from '../models/store.ts';
@@ -48,7 +48,7 @@ export async function listModels(context: CommandContext): Promise<number> {
       entry.name,
       entry.kind,
       formatSize(entry.sizeBytes),
-      fitText(entry.sizeBytes, usableBytes, entry.name === best?.name),
+      fitText(entry, usableBytes, best),
     ]),
   );
   output.say(
@@ -72,7 +72,7 @@ export async function pullModel(context: CommandContext): Promise<number> {
         refresh: true,
         onProgress: (progress) => {
           if (output.json) {
-            output.value({ event: 'progress', model: reference, ...progress });
+            output.event({ event: 'progress', model: reference, ...progress });
           }
           live.show(reference, `${reference}  ${progressText(progress)}`);
         },
@@ -81,7 +81,7 @@ export async function pullModel(context: CommandContext): Promise<number> {
     live.drop(reference);
     if (output.json) {
       const { name, path, sizeBytes, hubSha256 } = model;
-      output.value({ event: 'pulled', model: reference, name, path, sizeBytes, sha256: hubSha256 ?? null });
+      output.event({ event: 'pulled', model: reference, name, path, sizeBytes, sha256: hubSha256 ?? null });
     } else {
       output.line(model.path);
       output.say(`${reference} is here: ${formatSize(model.sizeBytes)}. Try it: meshnode run ${reference}`);
@@ -116,11 +116,11 @@ function storedRow(model: StoredModel): string[] {
   return [model.name, model.kind, formatSize(model.sizeBytes), model.reference];
 }
 
-function fitText(sizeBytes: number, usableBytes: number, best: boolean): string {
-  if (best) {
+function fitText(entry: CatalogueEntry, usableBytes: number, best: CatalogueEntry | undefined): string {
+  if (entry === best) {
     return 'yes, the best for this machine';
   }
-  return sizeBytes <= usableBytes ? 'yes' : 'no';
+  return fitsMemory(entry, usableBytes) ? 'yes' : 'no';
 }
 
 /** One line of progress: `downloading ███░ 42 %  1.2 of 2.8 GiB  35 MiB/s  40 s left`. */

@@ -1,6 +1,7 @@
 // Where a command prints: data to standard output, words for people to standard error. A reader that
 // goes away (`| head`) ends the output quietly.
 import { styleText } from 'node:util';
+import type { Clock } from '../util/clock.ts';
 import { systemErrorCode } from '../util/errors.ts';
 
 export interface OutputStreams {
@@ -23,10 +24,12 @@ export class Output {
   readonly streams: OutputStreams;
   /** Whether `--json` was given: then standard output carries JSON only. */
   readonly json: boolean;
+  readonly #clock: Clock;
 
-  constructor(streams: OutputStreams, json: boolean) {
+  constructor(streams: OutputStreams, json: boolean, clock: Clock) {
     this.streams = streams;
     this.json = json;
+    this.#clock = clock;
     for (const stream of [streams.stdout, streams.stderr]) {
       stream.on('error', (cause) => {
         if (systemErrorCode(cause) !== 'EPIPE') {
@@ -36,11 +39,11 @@ export class Output {
     }
   }
 
-  /** Whether a person watches standard error on a terminal that can move its cursor. */
+  /** Whether a person watches standard error on a terminal that can move its cursor, and says how large it is. */
   get isLive(): boolean {
-    return (
-      this.streams.stderr.isTTY === true && process.env['TERM'] !== 'dumb' && process.env['CI'] === undefined
-    );
+    const { isTTY, columns, rows } = this.streams.stderr;
+    const hasSize = columns > 0 && rows > 0;
+    return isTTY === true && hasSize && process.env['TERM'] !== 'dumb' && process.env['CI'] === undefined;
   }
 
   /** One line of data. */
@@ -56,6 +59,11 @@ export class Output {
   /** One JSON value on a line of its own. */
   value(value: unknown): void {
     this.line(JSON.stringify(value));
+  }
+
+  /** Something that happened, with the time (ISO 8601), on a line of its own. The kinds: cli-document.ts. */
+  event(event: { readonly event: string; readonly [field: string]: unknown }): void {
+    this.value({ time: new Date(this.#clock.wallMs()).toISOString(), ...event });
   }
 
   /** A line for a person. */

@@ -2,6 +2,7 @@
 // place that maps failures to messages and exit codes.
 import { Command, CommanderError, Option } from 'commander';
 import { closest, distance } from 'fastest-levenshtein';
+import { errorFields } from '../node/events.ts';
 import { asMeshnodeError, MeshnodeError } from '../util/errors.ts';
 import { Options, type Surroundings } from './command-context.ts';
 import { type CommandSpec, commandTable, commonOptions, type OptionSpec } from './command-table.ts';
@@ -31,8 +32,13 @@ export async function runProgram(
     await buildProgram(surroundings.output, execute).parseAsync([...argv], { from: 'user' });
     return exitCode;
   } catch (thrown) {
-    return report(thrown, surroundings);
+    return report(interrupted.aborted ? interruption(thrown, interrupted) : thrown, surroundings);
   }
+}
+
+/** Some parts say in their own way that their work was ended from outside. */
+function interruption(thrown: unknown, interrupted: AbortSignal): unknown {
+  return asMeshnodeError(thrown).code === 'cancelled' ? interrupted.reason : thrown;
 }
 
 /** The parser for the whole table. */
@@ -115,14 +121,16 @@ function report(thrown: unknown, surroundings: Surroundings): number {
   if (thrown instanceof CommanderError) {
     return reportUsage(thrown, surroundings);
   }
-  const { clock, output } = surroundings;
+  const { output } = surroundings;
   const error = asMeshnodeError(thrown);
   if (output.json) {
-    const time = new Date(clock.wallMs()).toISOString();
-    output.value({ time, event: 'error', code: error.code, message: error.message, hint: error.hint });
+    output.event({ event: 'error', ...errorFields(error) });
   }
   output.say(`${output.styled('bad', 'meshnode:', 'stderr')} ${error.message}`);
-  output.say(`  ${error.hint}`);
+  // Who stopped it knows what to do.
+  if (error.code !== 'interrupted') {
+    output.say(`  ${error.hint}`);
+  }
   if (error.code === 'internal' && error.cause instanceof Error) {
     output.say(output.styled('dim', error.cause.stack ?? error.cause.message, 'stderr'));
   }

@@ -16,11 +16,10 @@ export async function serve(context: CommandContext): Promise<number> {
   const { options, environment, clock, random, output, interrupted } = context;
   const { config, paths, warnings } = await loadConfig(options.flags(), environment);
   const live = new LiveRegion(output);
-  const pretty = !output.json && output.streams.stderr.isTTY === true;
   const log = createLogger(
     config.logLevel,
-    pretty ? { write: (line) => live.print(line.trimEnd()) } : output.streams.stderr,
-    { pretty },
+    output.json ? output.streams.stderr : { write: (line) => live.print(line.trimEnd()) },
+    { pretty: !output.json },
   );
   const events = new EventLog(clock, log);
   const printer = new EventPrinter(output, live);

@@ -1,10 +1,9 @@
 // The management API: a listener of its own on the loopback interface, behind a token and the guards of
 // Host and Origin. No request of the inference API and no stream of a peer can arrive here.
-import { createHash } from 'node:crypto';
 import * as z from 'zod';
 import { BodyReader } from '../http/body.ts';
 import type { Exchange } from '../http/exchange.ts';
-import { checkHost, checkOrigin, findKey, type HashedKey, presentedKey } from '../http/guards.ts';
+import { checkHost, checkOrigin, findKey, type HashedKey, hashedKey, presentedKey } from '../http/guards.ts';
 import { sendError, sendJson } from '../http/json-answer.ts';
 import { Router } from '../http/router.ts';
 import { type HttpServer, startHttpServer } from '../http/server.ts';
@@ -48,7 +47,7 @@ const host = '127.0.0.1';
 /** Starts the management API. Rejects with `port_in_use`. */
 export function startConsole(options: ConsoleOptions): Promise<HttpServer> {
   const router = new Router<Handler>(routesOf(options));
-  const keys = [{ name: 'console', sha256: createHash('sha256').update(options.token).digest('hex') }];
+  const keys = [hashedKey('console', options.token)];
   const { port, clock, random, log } = options;
   return startHttpServer({
     host,

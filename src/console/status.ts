@@ -24,6 +24,8 @@ export interface NodeStatus {
 export interface ModelView {
   readonly name: string;
   readonly reference: string;
+  /** Other references that were asked for and turned out to mean this model. */
+  readonly aliases: readonly string[];
   readonly stage: ModelStatus['stage'];
   readonly fraction?: number;
   readonly etaSeconds?: number;
@@ -41,11 +43,17 @@ export interface ModelView {
 }
 
 /** A model as the management API shows it. */
-export function modelView(status: ModelStatus, figures?: LoadFigures, queue?: QueueFigures): ModelView {
+export function modelView(
+  status: ModelStatus,
+  aliases: readonly string[],
+  figures?: LoadFigures,
+  queue?: QueueFigures,
+): ModelView {
   const { capabilities, error, createdMs, ...shown } = status;
   const contextTokens = capabilities?.contextTokens;
   return {
     ...shown,
+    aliases,
     createdAt: new Date(createdMs).toISOString(),
     ...(error === undefined ? {} : { error: { code: error.code, message: error.message, hint: error.hint } }),
     ...(contextTokens === undefined ? {} : { contextTokens }),

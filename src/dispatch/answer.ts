@@ -40,4 +40,6 @@ export interface Route {
   /** One word, e.g. `only`, `least-loaded`, `affinity`. */
   readonly reason: string;
   readonly model: string;
+  /** Fields of the engine's own in the request that the engine which answers does not heed. */
+  readonly ignored: readonly string[];
 }

@@ -73,6 +73,7 @@ export class Dispatcher implements Dispatch {
       where: 'local',
       reason: 'none',
       model: request.model.name,
+      ignored: [],
     };
     const readAtMs = this.#components.clock.monotonicMs();
     return {
@@ -127,11 +128,25 @@ export class Dispatcher implements Dispatch {
     }
   }
 
-  /** Asks the candidates one after another until one has given a part of an answer. */
+  /**
+   * Asks the candidates until one has given a part of an answer. If all were lost before that, e.g. because
+   * the engine hung while others waited for it, whoever can be held waits for it to be back, once.
+   */
   async *#attempts(pass: Pass): AsyncGenerator<InferenceEvent, void, undefined> {
     if (this.#stopping) {
       throw new MeshnodeError('shutting_down', 'The node is stopping.');
     }
+    let lastError = yield* this.#askAll(pass);
+    if (lastError !== undefined && engineGone.has(lastError.code) && mayHold(pass.options)) {
+      lastError = yield* this.#askAll(pass);
+    }
+    if (lastError !== undefined) {
+      yield lastError;
+    }
+  }
+
+  /** Asks each ready candidate once. Undefined if one has answered, else the last error. */
+  async *#askAll(pass: Pass): AsyncGenerator<InferenceEvent, ErrorEvent | undefined, undefined> {
     const { replicas, reason } = yield* this.#whenReady(pass);
     pass.route.reason = reason;
     let lastError: ErrorEvent | undefined;
@@ -144,18 +159,17 @@ export class Dispatcher implements Dispatch {
       pass.route.attempts++;
       pass.route.peer = replica.peer;
       pass.route.where = replica.where;
+      pass.route.ignored = notHeeded(pass.request, replica.model);
       const outcome: Outcome = yield* this.#ask(pass, replica.model);
       if (outcome.answered) {
-        return;
+        return undefined;
       }
       lastError = outcome.error;
       if (!lastError.retryable) {
         break;
       }
     }
-    if (lastError !== undefined) {
-      yield lastError;
-    }
+    return lastError;
   }
 
   /**
@@ -284,6 +298,18 @@ async function nextOf(
   const step = await call.wait(events.next());
   call.answered();
   return step;
+}
+
+/** What an error says whose reason is that the engine's process went away, not the request. */
+const engineGone: ReadonlySet<string> = new Set(['engine_lost', 'engine_unavailable']);
+
+/** Whether the caller can wait: it reads a stream, or said how long it will. */
+function mayHold({ stream, waitForLoadMs }: DispatchOptions): boolean {
+  return stream || (waitForLoadMs ?? 0) > 0;
+}
+
+function notHeeded(request: InferenceRequest, { capabilities }: LoadedModel): string[] {
+  return Object.keys(request.extra).filter((name) => !capabilities.extraFields.has(name));
 }
 
 /** Each choice of a generation is decoded in a slot of its own. */

@@ -31,7 +31,7 @@ export interface ModelFile {
 export interface LoadOptions {
   /** Tokens per sequence. Absent: what the model was made for, at most engineLimits.defaultContext, as memory allows. */
   readonly contextTokens?: number;
-  /** Sequences decoded at once. Absent: engineLimits.parallel, fewer if memory demands. */
+  /** Sequences decoded at once. Absent: engineLimits.parallel. */
   readonly parallel?: number;
   /** Most device memory to take, bytes. */
   readonly maxMemoryBytes?: number;
@@ -86,6 +86,8 @@ export interface Capabilities {
   /** Requests answered at once; more wait. Absent if unknown. */
   readonly slots?: number;
   readonly features: ReadonlySet<EngineFeature>;
+  /** Names in a request's `extra` that this engine heeds; others do nothing, and the caller is told. */
+  readonly extraFields: ReadonlySet<string>;
 }
 
 export interface LoadFigures {

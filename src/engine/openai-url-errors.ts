@@ -1,5 +1,5 @@
-// What an attached server's failures are called here: HTTP statuses, error objects and broken
-// connections as MeshnodeErrors. Texts of the server are passed on short, on one line, without the key.
+// What an attached server's failures are called here: HTTP statuses, error objects and broken connections
+// as MeshnodeErrors. Texts of the server are passed on short, on one line, without the key and addresses.
 
 import { type ErrorCode, isErrorCode, MeshnodeError, systemErrorCode } from '../util/errors.ts';
 import { isJsonObject, type JsonValue, parseJson } from '../util/json.ts';
@@ -173,12 +173,17 @@ function asText(value: JsonValue | undefined): string {
   return typeof value === 'string' ? value.slice(0, engineLimits.attachErrorChars) : '';
 }
 
-/** The first line of the server's text, bounded, with the key cut out. */
+/** What tells of the network behind the server: URLs, and addresses as connection errors have them. */
+const addresses =
+  /\b(?:https?|wss?):\/\/[^\s"'<>]+|(?:\b\d{1,3}(?:\.\d{1,3}){3}|\[[0-9a-f]*:[0-9a-f:]+\]|\blocalhost)(?::\d+)?/gi;
+
+/** The first line of the server's text, bounded, with the key and addresses cut out. */
 function describe(text: string, context: FailureContext): string {
   const { apiKey } = context;
   const safe = apiKey === undefined ? text : text.replaceAll(apiKey, '[hidden]');
   const [line = ''] = safe.trimStart().split(/[\r\n]/, 1);
-  return `The attached server says: ${line.slice(0, engineLimits.attachErrorChars)}`;
+  const shown = line.slice(0, engineLimits.attachErrorChars).replaceAll(addresses, '[address]');
+  return `The attached server says: ${shown}`;
 }
 
 /** Seconds from a `retry-after` in seconds; a date, which needs equal clocks, is passed over. */

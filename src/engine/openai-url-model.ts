@@ -26,7 +26,13 @@ import type { AttachedClient, Exchange } from './openai-url-client.ts';
 import { AnswerReader } from './openai-url-events.ts';
 import { readPromptTokens, readScores, readVectors } from './openai-url-lists.ts';
 import { type ListedModel, probeModels } from './openai-url-probe.ts';
-import { embeddingCall, generationCall, rerankCall, type ServerCall } from './openai-url-request.ts';
+import {
+  embeddingCall,
+  generationCall,
+  harmlessExtraFields,
+  rerankCall,
+  type ServerCall,
+} from './openai-url-request.ts';
 import { readAnswer } from './openai-url-stream.ts';
 import { Throughput } from './throughput.ts';
 
@@ -73,7 +79,12 @@ export class AttachedModel implements LoadedModel {
     const { name, contextTokens } = options.listed;
     this.#options = options;
     this.name = name;
-    this.capabilities = { kinds, features, ...(contextTokens === undefined ? {} : { contextTokens }) };
+    this.capabilities = {
+      kinds,
+      features,
+      extraFields: harmlessExtraFields,
+      ...(contextTokens === undefined ? {} : { contextTokens }),
+    };
   }
 
   get state(): ModelState {
@@ -182,7 +193,10 @@ export class AttachedModel implements LoadedModel {
       case 'ready':
         return unsupportedFeature(request, this.capabilities);
       case 'restarting':
-        return new MeshnodeError('engine_unavailable', this.#state.error.message);
+        // The reason names the server's address, which is no business of whoever asks the model.
+        return new MeshnodeError('engine_unavailable', 'The attached server does not answer at present.', {
+          cause: this.#state.error,
+        });
       case 'failed':
       case 'unloaded':
         return new MeshnodeError('shutting_down', `The model "${this.name}" is no longer attached.`);

@@ -180,8 +180,11 @@ class AttachedUrl implements AttachedServer {
   }
 }
 
-/** Throws `attach_failed` for what is no plain http(s) URL. Credentials are refused: URLs are shown and logged. */
-function normaliseUrl(text: string): string {
+/**
+ * The base URL that a person means: one form for all ways to write it. Throws `attach_failed` for what is no
+ * plain http(s) URL. Credentials are refused: URLs are shown and logged.
+ */
+export function normaliseUrl(text: string): string {
   const url = URL.parse(text);
   if (url === null || (url.protocol !== 'http:' && url.protocol !== 'https:')) {
     throw new MeshnodeError('attach_failed', 'The URL of the server to attach is no http or https URL.', {

@@ -1,12 +1,13 @@
 // The file in the data folder that names every process this node started, and the sweep that reads what
 // the last node left there. It kills only what is provably the process it wrote down: a reused id is not.
-import { open, rename, writeFile } from 'node:fs/promises';
+import { open } from 'node:fs/promises';
 import * as z from 'zod';
 import { background } from '../util/async.ts';
 import { type Clock, sleep } from '../util/clock.ts';
 import { systemErrorCode } from '../util/errors.ts';
 import { engineLimits } from '../util/limits.ts';
 import type { Logger } from '../util/logging.ts';
+import { replaceFile } from '../util/replace-file.ts';
 import { signalGroup } from './guarded-spawn.ts';
 import { processIdentity } from './process-facts.ts';
 
@@ -172,14 +173,9 @@ class FileRegistry implements ProcessRegistry {
     }
   }
 
-  /** By rename, so a reader sees the old or the new file, never half of one. */
   async #write(): Promise<void> {
     const { ownPid } = this.#system;
     const owner = { pid: ownPid, identity: (await this.#system.identify(ownPid)) ?? 'unknown' };
-    const temporary = `${this.#path}.new`;
-    await writeFile(temporary, JSON.stringify({ owner, processes: [...this.#records.values()] }), {
-      mode: 0o600,
-    });
-    await rename(temporary, this.#path);
+    await replaceFile(this.#path, JSON.stringify({ owner, processes: [...this.#records.values()] }));
   }
 }

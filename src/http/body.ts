@@ -1,5 +1,5 @@
 // Reads JSON request bodies: bounded before and while they arrive, one by one and all together.
-import type { IncomingMessage } from 'node:http';
+import type { IncomingMessage, ServerResponse } from 'node:http';
 import { MeshnodeError } from '../util/errors.ts';
 import { type JsonValue, parseJson } from '../util/json.ts';
 import type { Exchange } from './exchange.ts';
@@ -7,7 +7,7 @@ import type { Exchange } from './exchange.ts';
 export interface BodyLimits {
   /** Largest body, bytes. */
   readonly bodyBytes: number;
-  /** Bytes of all bodies being received at one time. */
+  /** Bytes of all bodies whose requests are under way. */
   readonly bodiesBytes: number;
   /** Levels of nesting. */
   readonly jsonDepth: number;
@@ -24,7 +24,8 @@ export class BodyReader {
 
   /**
    * The body as JSON. Throws `unsupported_media_type`, `body_too_large`, `invalid_json`, `queue_full` when
-   * too much is being received at once, `cancelled` when the client is gone.
+   * too much is under way at once, `cancelled` when the client is gone. The body counts until the request is
+   * answered: as long as it waits somewhere, its memory is held.
    */
   async readJson(exchange: Exchange): Promise<JsonValue> {
     const { request, response } = exchange;
@@ -34,6 +35,7 @@ export class BodyReader {
       response.writeContinue();
     }
     const bytes = await this.#collect(request, exchange.signal);
+    this.#holdUntilAnswered(bytes.length, response);
     return parseJson(decodeUtf8(bytes), this.#limits.jsonDepth);
   }
 
@@ -63,7 +65,19 @@ export class BodyReader {
         settle(() => reject(new MeshnodeError('cancelled', 'The client left in the middle of its request.')));
       request.on('data', onData).on('end', onEnd).on('error', onGone);
       signal.addEventListener('abort', onGone, { once: true });
+      if (signal.aborted) {
+        onGone();
+      }
     });
+  }
+
+  #holdUntilAnswered(length: number, response: ServerResponse): void {
+    if (!response.closed) {
+      this.#heldBytes += length;
+      response.once('close', () => {
+        this.#heldBytes -= length;
+      });
+    }
   }
 
   #checkLength(length: number): void {
@@ -72,7 +86,7 @@ export class BodyReader {
       throw new MeshnodeError('body_too_large', `The body is larger than ${bodyBytes} bytes.`);
     }
     if (this.#heldBytes > bodiesBytes) {
-      throw new MeshnodeError('queue_full', 'Too many large requests are being received at once.', {
+      throw new MeshnodeError('queue_full', 'Too many large requests are under way.', {
         retryAfterSeconds: 1,
       });
     }

@@ -56,6 +56,12 @@ const exposedHeaders = [
   'x-meshnode-ignored',
   'x-should-retry',
   'retry-after',
+  'x-ratelimit-limit-requests',
+  'x-ratelimit-remaining-requests',
+  'x-ratelimit-reset-requests',
+  'x-ratelimit-limit-tokens',
+  'x-ratelimit-remaining-tokens',
+  'x-ratelimit-reset-tokens',
   'openai-processing-ms',
 ].join(', ');
 
@@ -97,10 +103,14 @@ export function presentedKey(headers: IncomingHttpHeaders): string | undefined {
   return bearer ?? (typeof apiKey === 'string' && apiKey !== '' ? apiKey : undefined);
 }
 
+export function hashedKey(name: string, key: string): HashedKey {
+  return { name, sha256: createHash('sha256').update(key).digest('hex') };
+}
+
 /** The key that was presented. Every stored key is compared in full: the time tells nothing. */
-export function findKey(presented: string, keys: readonly HashedKey[]): HashedKey | undefined {
+export function findKey<Key extends HashedKey>(presented: string, keys: readonly Key[]): Key | undefined {
   const hash = createHash('sha256').update(presented).digest();
-  let found: HashedKey | undefined;
+  let found: Key | undefined;
   for (const key of keys) {
     const stored = Buffer.from(key.sha256, 'hex');
     if (stored.length === hash.length && timingSafeEqual(stored, hash)) {
@@ -111,7 +121,7 @@ export function findKey(presented: string, keys: readonly HashedKey[]): HashedKe
 }
 
 /** Throws `invalid_api_key` unless one of the keys was presented. */
-export function checkKey(headers: IncomingHttpHeaders, keys: readonly HashedKey[]): HashedKey {
+export function checkKey<Key extends HashedKey>(headers: IncomingHttpHeaders, keys: readonly Key[]): Key {
   const presented = presentedKey(headers);
   const found = presented === undefined ? undefined : findKey(presented, keys);
   if (found === undefined) {

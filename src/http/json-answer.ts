@@ -3,6 +3,7 @@
 import type { OutgoingHttpHeaders, ServerResponse } from 'node:http';
 import type { MeshnodeError } from '../util/errors.ts';
 import { apiLimits } from '../util/limits.ts';
+import { cutUnlessTaken } from './stalled-reader.ts';
 
 /** The body of every error. `loading` is there only while the model asked for is on its way. */
 export interface ErrorBody {
@@ -63,20 +64,20 @@ export function sendError(
   const mayRetry = error.kind.retryable && options.outputProduced !== true;
   sendJson(response, error.kind.status, errorBody(error), {
     ...(mayRetry ? {} : { 'x-should-retry': 'false' }),
-    ...retryHeaders(error),
+    ...retryHeaders(error, response),
     ...allowHeader(error),
   });
 }
 
-/** `retry-after`, and what OpenAI's clients read of a rate limit. */
-function retryHeaders(error: MeshnodeError): OutgoingHttpHeaders {
+/** `retry-after`, and what OpenAI's clients read of a rate limit, unless the answer tells of the caller's own. */
+function retryHeaders(error: MeshnodeError, response: ServerResponse): OutgoingHttpHeaders {
   const { retryAfterSeconds, data } = error.details;
   const limited = error.kind.status === 429;
   if (retryAfterSeconds === undefined && !limited) {
     return {};
   }
   const seconds = Math.min(apiLimits.retryAfterSeconds, Math.max(1, Math.ceil(retryAfterSeconds ?? 1)));
-  if (!limited) {
+  if (!limited || response.getHeaderNames().some((name) => name.startsWith('x-ratelimit-'))) {
     return { 'retry-after': String(seconds) };
   }
   return {
@@ -104,5 +105,6 @@ function sendBody(
   }
   const bytes = Buffer.from(body);
   response.writeHead(status, { ...headers, 'content-type': contentType, 'content-length': bytes.length });
+  cutUnlessTaken(response, apiLimits.stalledReaderMs);
   response.end(bytes);
 }

@@ -3,6 +3,7 @@
 import type { OutgoingHttpHeaders, ServerResponse } from 'node:http';
 import type { Clock, Timer } from '../util/clock.ts';
 import { assertInvariant } from '../util/errors.ts';
+import { cutUnlessTaken } from './stalled-reader.ts';
 
 export interface SseOptions {
   readonly clock: Clock;
@@ -83,6 +84,7 @@ export class SseWriter {
   end(): void {
     this.#pingTimer?.cancel();
     if (!this.#gone) {
+      cutUnlessTaken(this.#response, this.#options.stalledReaderMs);
       this.#response.end();
     }
   }

@@ -30,6 +30,8 @@ export class EventRules {
   #outputGiven = false;
   #usageGiven = false;
   #ended = false;
+  /** See eventLimits.answerChars. */
+  #answerChars = 0;
 
   constructor(request: InferenceRequest) {
     this.#output = outputOf(request);
@@ -116,6 +118,10 @@ export class EventRules {
     const chars = (text?.length ?? 0) + (reasoning?.length ?? 0) + (toolCall?.arguments?.length ?? 0);
     if (chars > eventLimits.deltaChars) {
       return `has more than ${eventLimits.deltaChars} characters`;
+    }
+    this.#answerChars += chars + (logprobs === undefined ? 0 : charsOfLogprobs(logprobs));
+    if (this.#answerChars > eventLimits.answerChars) {
+      return `makes the answer longer than ${eventLimits.answerChars} characters`;
     }
     if (tokenIds !== undefined && !areTokenIds(tokenIds)) {
       return 'has token ids that cannot be';
@@ -215,6 +221,15 @@ function progressFault({ fraction }: ProgressEvent): string | undefined {
 
 function areTokenIds(ids: readonly number[]): boolean {
   return ids.length <= eventLimits.deltaTokens && ids.every((id) => id >>> 0 === id);
+}
+
+/** What log probabilities weigh in the memory of whoever keeps the answer. */
+function charsOfLogprobs(logprobs: readonly TokenLogprob[]): number {
+  let chars = 0;
+  for (const { top } of logprobs) {
+    chars += (1 + top.length) * eventLimits.alternativeChars;
+  }
+  return chars;
 }
 
 function areLogprobs(logprobs: readonly TokenLogprob[]): boolean {

@@ -71,6 +71,12 @@ const runtimeBytes = 512 * 1024 * 1024;
 /** Context and buffers grow with the model; a tenth of the weights covers a default context. */
 const contextShare = 0.1;
 
+/** Whether a model runs in this much memory with headroom, as far as its size tells. */
+export function fitsMemory({ sizeBytes }: CatalogueEntry, usableMemoryBytes: number): boolean {
+  const budgetBytes = usableMemoryBytes * (1 - nodeLimits.memoryHeadroom);
+  return sizeBytes * (1 + contextShare) + runtimeBytes <= budgetBytes;
+}
+
 /**
  * The most capable model for chat that runs in `usableMemoryBytes` with headroom, for a node that was
  * told no model. Undefined if not even the smallest fits.
@@ -79,12 +85,8 @@ export function suggestModel(
   entries: readonly CatalogueEntry[],
   usableMemoryBytes: number,
 ): CatalogueEntry | undefined {
-  const budgetBytes = usableMemoryBytes * (1 - nodeLimits.memoryHeadroom);
   return entries.findLast(
-    (entry) =>
-      entry.suggested &&
-      entry.kind === 'chat' &&
-      entry.sizeBytes * (1 + contextShare) + runtimeBytes <= budgetBytes,
+    (entry) => entry.suggested && entry.kind === 'chat' && fitsMemory(entry, usableMemoryBytes),
   );
 }
 

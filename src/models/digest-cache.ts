@@ -1,9 +1,10 @@
 // Remembers digests of files in one JSON file, by path, size, modification time and inode. Losing it
 // costs time, nothing else: whatever is wrong with it, it starts afresh.
-import { readFile, rename, rm, stat, writeFile } from 'node:fs/promises';
+import { readFile, stat } from 'node:fs/promises';
 import { z } from 'zod';
 import { MeshnodeError, systemErrorCode } from '../util/errors.ts';
 import { nodeLimits } from '../util/limits.ts';
+import { replaceFile } from '../util/replace-file.ts';
 
 /** What the file system says of a file: while it is the same, so is the content. */
 export interface FileStamp {
@@ -80,16 +81,8 @@ export class DigestCache {
     return this.#entries;
   }
 
-  /** Replaces the file in one step, so that a crash leaves the old one or the new one. */
   async #save(entries: ReadonlyMap<string, Entry>): Promise<void> {
-    const partial = `${this.#path}.${process.pid}.partial`;
-    try {
-      await writeFile(partial, JSON.stringify({ version: 1, entries: [...entries.values()] }));
-      await rename(partial, this.#path);
-    } catch (cause) {
-      await rm(partial, { force: true });
-      throw cause;
-    }
+    await replaceFile(this.#path, JSON.stringify({ version: 1, entries: [...entries.values()] }));
   }
 }
 

@@ -1,10 +1,11 @@
 // The folder layout that Hugging Face's tools share: models--org--repo/{blobs,refs,snapshots}. It owns
 // names and links; it downloads nothing.
-import { mkdir, readdir, readFile, realpath, rename, stat, symlink, writeFile } from 'node:fs/promises';
+import { readdir, readFile, realpath, rename, stat, symlink, writeFile } from 'node:fs/promises';
 import { basename, dirname, join, relative, sep } from 'node:path';
 import { REPO_ID_SEPARATOR } from '@huggingface/hub';
 import { systemErrorCode } from '../util/errors.ts';
 import { downloadLimits } from '../util/limits.ts';
+import { makeFolder } from '../util/make-folder.ts';
 import { isRepositoryName } from './reference.ts';
 import type { RepositoryFile } from './repository-models.ts';
 
@@ -80,7 +81,7 @@ export class HubCache {
   async writeRef(repository: string, revision: string, commit: string): Promise<void> {
     if (!isCommit(revision)) {
       const path = this.refPath(repository, revision);
-      await mkdir(dirname(path), { recursive: true });
+      await makeFolder(dirname(path));
       await writeFile(path, commit);
     }
   }
@@ -97,7 +98,7 @@ export class HubCache {
   /** Shows a whole blob in a snapshot. Where links are refused the blob itself moves there, as Hugging Face's tools do. */
   async place(repository: string, commit: string, path: string, blobPath: string): Promise<void> {
     const localPath = join(this.snapshotFolder(repository, commit), ...path.split('/'));
-    await mkdir(dirname(localPath), { recursive: true });
+    await makeFolder(dirname(localPath));
     try {
       await this.#link(relative(dirname(localPath), blobPath), localPath);
     } catch (thrown) {

@@ -1,10 +1,11 @@
 // Models of a Hugging Face hub: finds which files a reference means, and brings them into the shared
 // cache. A model that is whole in the cache is used without asking anybody.
-import { mkdir, rename, rm, statfs } from 'node:fs/promises';
+import { rename, rm, statfs } from 'node:fs/promises';
 import { join } from 'node:path';
 import { listFiles, modelInfo } from '@huggingface/hub';
 import { z } from 'zod';
 import { asMeshnodeError, MeshnodeError, systemErrorCode } from '../util/errors.ts';
+import { makeFolder } from '../util/make-folder.ts';
 import { type DownloadOptions, type DownloadProgress, ProgressReport } from './download-progress.ts';
 import type { DownloadParts } from './download-retry.ts';
 import { type CachedFile, fileExists, type HubCache, isCommit } from './hub-cache.ts';
@@ -220,7 +221,7 @@ function resolveUrl(endpoint: string, model: RemoteModel, file: HubFile): string
 }
 
 async function freeBytesOf(folder: string): Promise<number> {
-  await mkdir(folder, { recursive: true });
+  await makeFolder(folder);
   const { bavail, bsize } = await statfs(folder);
   return bavail * bsize;
 }

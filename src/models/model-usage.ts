@@ -1,9 +1,11 @@
 // Remembers which models were used and when, in one JSON file. Losing it costs a date in a listing and
 // the paths of models outside the cache, nothing else.
-import { mkdir, readFile, rename, writeFile } from 'node:fs/promises';
+import { readFile } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { z } from 'zod';
 import { downloadLimits } from '../util/limits.ts';
+import { makeFolder } from '../util/make-folder.ts';
+import { replaceFile } from '../util/replace-file.ts';
 
 const usageSchema = z.object({
   /** Absolute path of the model's first file. */
@@ -44,13 +46,12 @@ export class ModelUsages {
     await this.#change((models) => models.filter((model) => model.path !== path));
   }
 
-  /** Changes follow one another; a crash leaves the old file or the new one. */
+  /** Changes follow one another. */
   #change(change: (models: ModelUsage[]) => ModelUsage[]): Promise<void> {
     const write = async (): Promise<void> => {
       const models = change(await this.list()).slice(-downloadLimits.rememberedModels);
-      await mkdir(dirname(this.#file), { recursive: true });
-      await writeFile(`${this.#file}.new`, JSON.stringify({ models }, undefined, 1));
-      await rename(`${this.#file}.new`, this.#file);
+      await makeFolder(dirname(this.#file));
+      await replaceFile(this.#file, JSON.stringify({ models }, undefined, 1));
     };
     const result = this.#writing.then(write);
     this.#writing = result.catch(() => {});

@@ -2,11 +2,12 @@
 // that fills it, or parked under a common name; taking it over is a rename, so exactly one process succeeds.
 
 import { createHash } from 'node:crypto';
-import { mkdir, open, readdir, rename, stat } from 'node:fs/promises';
+import { open, readdir, rename, stat } from 'node:fs/promises';
 import { hostname } from 'node:os';
 import { basename, dirname, join } from 'node:path';
 import { sleep } from '../util/clock.ts';
 import { systemErrorCode } from '../util/errors.ts';
+import { makeFolder } from '../util/make-folder.ts';
 import { randomId, systemRandom } from '../util/random.ts';
 import type { DownloadParts } from './download-retry.ts';
 import { fileExists } from './hub-cache.ts';
@@ -33,7 +34,7 @@ export async function claimPartial(
   options: { signal: AbortSignal; onWaiting: (bytes: number) => void },
 ): Promise<string | undefined> {
   const claimed = `${blobPath}.${owner}${suffix}`;
-  await mkdir(dirname(blobPath), { recursive: true });
+  await makeFolder(dirname(blobPath));
   while (!(await fileExists(blobPath))) {
     options.signal.throwIfAborted();
     const partials = await partialsOf(blobPath);

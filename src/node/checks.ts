@@ -5,8 +5,10 @@ import { createServer } from 'node:net';
 import { dirname } from 'node:path';
 import type { Engine } from '../engine/engine.ts';
 import type { Hardware } from '../engine/hardware/device.ts';
+import type { AttachedServer } from '../engine/openai-url.ts';
+import { isLoopbackHost } from '../http/loopback.ts';
 import { plainOutput } from '../inference/request.ts';
-import { asMeshnodeError, MeshnodeError, systemErrorCode } from '../util/errors.ts';
+import { asMeshnodeError, errorTable, MeshnodeError, systemErrorCode } from '../util/errors.ts';
 import { downloadLimits } from '../util/limits.ts';
 import { formatSize } from '../util/size.ts';
 import type { LoadedConfig } from './config.ts';
@@ -95,19 +97,56 @@ export async function checkPort(
   });
 }
 
-/** The engine: whether it can run, and whether it answers with the model at `demoPath`. */
+/** Whether those who can reach the API can have a key. `keys` as NodeKeys tells them: undefined if there is no rule. */
+export async function checkAccess(
+  host: string,
+  keys: () => Promise<readonly unknown[] | undefined>,
+): Promise<CheckResult> {
+  const check = 'API access';
+  return attempt(check, async () => {
+    const count = (await keys())?.length;
+    if (count === undefined && isLoopbackHost(host)) {
+      return ok(check, 'Only this machine can call; it needs no key.');
+    }
+    return count === undefined || count === 0
+      ? failed(check, `Who calls ${host} needs a key, and there is none.`, errorTable.key_required.hint)
+      : ok(check, `Callers need a key; accepted keys: ${count}.`);
+  });
+}
+
+/** A server whose models the node is to serve: `connect` attaches to it as a node would. */
+export async function checkAttached(
+  url: string,
+  connect: () => Promise<Pick<AttachedServer, 'models' | 'close'>>,
+): Promise<CheckResult> {
+  const check = `attached server ${new URL(url).origin}`;
+  return attempt(check, async () => {
+    const server = await connect();
+    const count = server.models().length;
+    await server.close();
+    return count > 0
+      ? ok(check, `It answers; its models: ${count}.`)
+      : warning(check, 'It answers but has no model.', 'Load a model there; this node then serves it too.');
+  });
+}
+
+/**
+ * An engine: whether it can run, and whether it answers with the model at `demoPath`. A node that is not to
+ * load files can do without.
+ */
 export async function checkEngine(
   engine: Engine,
   demoPath: string,
-  signal: AbortSignal,
+  options: { needed: boolean; signal: AbortSignal },
 ): Promise<CheckResult> {
   const check = `engine ${engine.name}`;
   return attempt(check, async () => {
     const available = await engine.available();
     if (!available.ok) {
-      return failed(check, available.reason, available.hint);
+      const missing = options.needed ? failed : warning;
+      return missing(check, available.reason, available.hint);
     }
-    const tokens = await askOnce(engine, demoPath, signal);
+    const tokens = await askOnce(engine, demoPath, options.signal);
     return tokens > 0
       ? ok(check, 'It loads the demo model and answers.')
       : failed(

@@ -1,10 +1,11 @@
 // Changes one setting in the configuration file: the line that sets it is replaced, comments and order of
 // the rest stay. What would not be a valid configuration is never written.
-import { rename, writeFile } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { isDeepStrictEqual } from 'node:util';
 import { parse, stringify, type TomlValue } from 'smol-toml';
 import { assertInvariant, MeshnodeError, systemErrorCode } from '../util/errors.ts';
+import { makeFolder } from '../util/make-folder.ts';
+import { replaceFile } from '../util/replace-file.ts';
 import { lineOfKey, readConfigFile, resolveConfig } from './config.ts';
 import { settingKeyOf } from './config-explain.ts';
 import { fileKeyOf, flagOf, type SettingKey, settingOf } from './config-schema.ts';
@@ -23,7 +24,7 @@ export async function setInConfigFile(path: string, written: string, text: strin
   resolveConfig({}, {}, { path, text: before });
   const after = editedToml(before, key, settingOf(key).fromText(text) as TomlValue);
   resolveConfig({}, {}, { path, text: after });
-  await replaceFile(path, after);
+  await writeConfig(path, after);
 }
 
 /** The TOML text with one top-level key set. Pure. */
@@ -60,13 +61,10 @@ function linesOfValue(lines: readonly string[], start: number): number {
   return 1;
 }
 
-/** Puts the new text in the file's place at once: a crash leaves the old or the new one. */
-async function replaceFile(path: string, text: string): Promise<void> {
-  const fresh = `${path}.new`;
+async function writeConfig(path: string, text: string): Promise<void> {
   try {
     await makeFolder(dirname(path));
-    await writeFile(fresh, text, { mode: 0o600 });
-    await rename(fresh, path);
+    await replaceFile(path, text);
   } catch (cause) {
     throw new MeshnodeError('config_invalid', `${path} cannot be written (${systemErrorCode(cause)}).`, {
       hint: 'Make the folder writable.',

@@ -74,7 +74,7 @@ export const settings = {
     fallback: false,
   }),
   engine: setting({
-    about: 'Engine that loads model files.',
+    about: 'Engine that loads model files: auto or embedded.',
     schema: z.enum(['auto', 'embedded', 'llama-server']),
     fromText: asText,
     fallback: 'auto',
@@ -86,7 +86,7 @@ export const settings = {
     fallback: [],
   }),
   attachKeyEnv: setting({
-    about: 'Name of the environment variable that holds the key of the attached servers.',
+    about: 'Name of the environment variable that holds the key of the attached server.',
     schema: z
       .string()
       .regex(/^[A-Za-z_][A-Za-z0-9_]*$/, 'must be the name of an environment variable')
@@ -132,7 +132,7 @@ export const settings = {
     fallback: undefined,
   }),
   dataDir: setting({
-    about: 'Folder that holds everything of this node, the configuration and the cache too.',
+    about: 'Folder that holds everything of this node but its models, the configuration too.',
     schema: text.optional(),
     fromText: asText,
     fallback: undefined,
@@ -146,7 +146,8 @@ export const settings = {
     fallback: 'info',
   }),
   apiKeys: setting({
-    about: 'Keys that clients of the API may present. With none, a loopback API needs no key.',
+    about:
+      'Keys of the API without limits, beside those of `meshnode keys`. With none of either, a loopback API needs no key.',
     // What a header can carry behind `Bearer`.
     schema: z.array(
       z.string().regex(/^[!-~]{16,}$/, 'must have at least 16 characters, ASCII without spaces'),

@@ -4,9 +4,10 @@ import * as fileSystem from 'node:fs/promises';
 import { join } from 'node:path';
 import * as z from 'zod';
 import { MeshnodeError, systemErrorCode } from '../util/errors.ts';
+import { makeFolder } from '../util/make-folder.ts';
 import { type Random, randomId } from '../util/random.ts';
+import { replaceFile } from '../util/replace-file.ts';
 import { type FolderLock, tryLock } from './folder-lock.ts';
-import { makeFolder } from './make-folder.ts';
 
 /** What a running node says of itself to a second one and to the command line. */
 export interface RunCard {
@@ -53,7 +54,7 @@ export class DataFolder {
   readonly path: string;
   /** Stable over restarts. Becomes the peer id once the node is part of a mesh. */
   readonly nodeId: string;
-  /** Bearer token of the management API: 32 random bytes, lower-case hex. */
+  /** Bearer token of the management API and the owner's key of the inference API: 32 random bytes, lower-case hex. */
   readonly consoleToken: string;
   readonly #lock: FolderLock;
   readonly #files: FolderFiles;
@@ -75,7 +76,9 @@ export class DataFolder {
   /** Writes down where this node can be reached. Rejects with `disk_full` or `data_dir_unwritable`. */
   async announce(card: RunCard): Promise<void> {
     const { path } = this;
-    await attempt(path, () => writePrivately(this.#files, join(path, names.runCard), JSON.stringify(card)));
+    await attempt(path, () =>
+      replaceFile(join(path, names.runCard), `${JSON.stringify(card)}\n`, this.#files),
+    );
   }
 
   /** Gives the folder free. */
@@ -122,11 +125,21 @@ export async function openDataFolder(path: string, components: DataFolderCompone
 /** How to reach the node that runs on a data folder. Rejects with `node_not_running`. */
 export async function findRunningNode(path: string): Promise<{ card: RunCard; consoleToken: string }> {
   const card = await readRunCard(path);
-  if (card === undefined) {
+  // A node that was killed left its card behind.
+  if (card === undefined || !isAlive(card.pid)) {
     throw new MeshnodeError('node_not_running', `No node is running on ${path}.`);
   }
   const consoleToken = await attempt(path, () => fileSystem.readFile(join(path, names.consoleToken), 'utf8'));
   return { card, consoleToken: consoleToken.trim() };
+}
+
+function isAlive(pid: number): boolean {
+  try {
+    return process.kill(pid, 0);
+  } catch (cause) {
+    // Another user's process is alive too.
+    return systemErrorCode(cause) === 'EPERM';
+  }
 }
 
 async function readRunCard(path: string): Promise<RunCard | undefined> {
@@ -168,19 +181,12 @@ async function keptSecret(files: FolderFiles, path: string, make: () => string):
     }
   }
   const fresh = make();
-  await writePrivately(files, path, fresh);
+  await replaceFile(path, `${fresh}\n`, files);
   return fresh;
 }
 
-/** Replaces a file at once, readable by its owner only. */
-async function writePrivately(files: FolderFiles, path: string, content: string): Promise<void> {
-  const fresh = `${path}.new`;
-  await files.writeFile(fresh, `${content}\n`, { mode: 0o600 });
-  await files.rename(fresh, path);
-}
-
 /** What the system's refusals mean for a folder we have to own. */
-async function attempt<T>(path: string, work: () => Promise<T>): Promise<T> {
+export async function attempt<T>(path: string, work: () => Promise<T>): Promise<T> {
   try {
     return await work();
   } catch (cause) {

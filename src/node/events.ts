@@ -1,5 +1,6 @@
 // What a node tells programs while it runs: the lines of `--json` and of the management API's event stream.
 // A contract: fields are added, never renamed. Keeps the last of them for those who connect later.
+import type { InferenceKind } from '../inference/request.ts';
 import type { ModelStage, ModelStatus } from '../serving/model-status.ts';
 import { Emitter } from '../util/async.ts';
 import type { Clock } from '../util/clock.ts';
@@ -26,7 +27,9 @@ export type NodeFact =
       readonly model: string;
       readonly state: ModelStage;
       readonly fraction?: number;
-      readonly mode?: 'solo' | 'remote';
+      readonly mode?: 'solo';
+      /** What it can be asked for, once it is ready. */
+      readonly kinds?: readonly InferenceKind[];
       readonly error?: ErrorFields;
     }
   /** The API answers and every model asked for is ready. Comes once. */
@@ -86,14 +89,14 @@ export class EventLog {
 }
 
 export function modelFact(status: ModelStatus): NodeFact {
-  const { name, stage, fraction, engine, error } = status;
-  const mode = stage !== 'ready' ? undefined : engine === 'openai-url' ? 'remote' : 'solo';
+  const { name, stage, fraction, capabilities, error } = status;
   return {
     event: 'model',
     model: name,
     state: stage,
     ...(fraction === undefined ? {} : { fraction }),
-    ...(mode === undefined ? {} : { mode }),
+    ...(stage === 'ready' ? { mode: 'solo' as const } : {}),
+    ...(stage !== 'ready' || capabilities === undefined ? {} : { kinds: [...capabilities.kinds] }),
     ...(error === undefined ? {} : { error: errorFields(error) }),
   };
 }

@@ -1,14 +1,17 @@
 // The parts of a node that touch the machine: engines, model store, memory, attached servers. The one
 // place where serving's ports meet the real things; tests hand other parts to the node.
+import { realpath } from 'node:fs/promises';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import type { EmbeddedEngineComponents } from '../engine/embedded/components.ts';
 import { createEmbeddedEngine, embeddedDevices } from '../engine/embedded/embedded.ts';
-import type { Engine } from '../engine/engine.ts';
+import type { Engine, EngineName } from '../engine/engine.ts';
 import { detectHardware } from '../engine/hardware/detect.ts';
 import type { Device, Hardware } from '../engine/hardware/device.ts';
 import { type SystemSource, thisMachine } from '../engine/hardware/system-source.ts';
 import { attachOpenAiUrl } from '../engine/openai-url.ts';
 import { openProcessRegistry } from '../engine/process-registry.ts';
+import { isLoopbackHost } from '../http/loopback.ts';
 import { ModelDigests } from '../models/digest.ts';
 import { Hub } from '../models/hub.ts';
 import { HubCache } from '../models/hub-cache.ts';
@@ -33,6 +36,8 @@ export interface NodeParts {
   readonly engines: readonly Engine[];
   readonly ports: ServingPorts;
   detectHardware(signal?: AbortSignal): Promise<Hardware>;
+  /** Resolves once nothing is written any more; the folder may be given free then. */
+  close(): Promise<void>;
 }
 
 export interface PartsContext {
@@ -67,7 +72,7 @@ export async function openModelStore(
 
 /** The machine's own parts. Ends processes that a dead node left behind before anything is started. */
 export async function machineParts(context: PartsContext): Promise<NodeParts> {
-  const { config, dataDir, clock, random, log } = context;
+  const { config, environment, dataDir, clock, random, log } = context;
   const registry = await openProcessRegistry({ path: join(dataDir, 'processes.json'), clock, log });
   const engineParts = { clock, random, log, registry };
   const { hub, store } = await openModelStore(dataDir, context);
@@ -76,36 +81,44 @@ export async function machineParts(context: PartsContext): Promise<NodeParts> {
     ...thisMachine(),
     engineDevices: (signal) => embeddedDevices(engineParts, signal ?? new AbortController().signal),
   });
-  const attachKey = attachKeyOf(context);
+  const attachKey = attachKeyOf(config, environment);
+  if (attachKey !== undefined) {
+    warnOfOpenWires(config.attach, log);
+  }
   return {
-    // 'llama-server' will come before it.
-    engines: config.engine === 'llama-server' ? [] : [createEmbeddedEngine(engineParts)],
+    engines: enginesOf(config, engineParts),
     detectHardware: (signal) =>
       detectHardware(withEngine(), {
         ...(config.maxVram === undefined ? {} : { maxVramBytes: config.maxVram }),
         ...(signal === undefined ? {} : { signal }),
       }),
+    close: () => registry.written(),
     ports: {
       resolve: async (reference, options) => {
         const model = await resolveModel(reference, { hub, demoFolder }, options);
         await store.markUsed(model);
         return model;
       },
+      identity: ({ path }) => realpath(path),
       digest: async (model, signal) =>
         model.hubSha256 ??
         (await digests.compute(
           model.files.map(({ path }) => path),
           { signal },
         )),
-      fit: async (model, options, heldBytes) => {
-        const bound =
-          config.maxVram === undefined ? {} : { maxVramBytes: Math.max(0, config.maxVram - heldBytes) };
+      fit: async (model, options, heldBytes, signal) => {
+        const bound = {
+          ...(config.maxVram === undefined ? {} : { maxVramBytes: Math.max(0, config.maxVram - heldBytes) }),
+          signal,
+        };
         const quick = await memoryFit(model, options, await detectHardware(thisMachine(), bound));
         // Asking the engine starts a process that loads the native runtime: only if it may change the answer.
         return quick.neededBytes <= quick.usableBytes
           ? quick
           : memoryFit(model, options, await detectHardware(withEngine(), bound));
       },
+      demand: async (model, loaded) =>
+        estimateMemory(describeModel(await readModelFiles(model.path)), loaded).totalBytes,
       attach: (url, signal) =>
         attachOpenAiUrl({
           url,
@@ -119,18 +132,58 @@ export async function machineParts(context: PartsContext): Promise<NodeParts> {
   };
 }
 
-/** The key of attached servers, from the variable that the configuration names. */
-function attachKeyOf({ config, environment }: PartsContext): string | undefined {
-  if (config.attachKeyEnv === undefined) {
+/** The engines that a configuration allows for model files, the preferred one first. */
+export function enginesOf({ engine }: NodeConfig, parts: EmbeddedEngineComponents): readonly Engine[] {
+  return [engine === 'llama-server' ? engineToCome(engine) : createEmbeddedEngine(parts)];
+}
+
+function engineToCome(name: EngineName): Engine {
+  const reason = 'This version of meshnode does not have this engine yet.';
+  const hint = 'Use --engine auto or --engine embedded.';
+  return {
+    name,
+    available: async () => ({ ok: false, reason, hint }),
+    load: async () => {
+      throw new MeshnodeError('engine_missing', `${name}: ${reason}`, { hint });
+    },
+  };
+}
+
+/**
+ * The key of attached servers, from the variable that the configuration names. Throws `config_invalid`, also
+ * if more than one server would get to know it.
+ */
+export function attachKeyOf(
+  { attach, attachKeyEnv }: NodeConfig,
+  environment: Environment,
+): string | undefined {
+  if (attachKeyEnv === undefined) {
     return undefined;
   }
-  const key = environment[config.attachKeyEnv];
+  const key = environment[attachKeyEnv];
   if (key === undefined || key === '') {
-    throw new MeshnodeError('config_invalid', `The environment variable ${config.attachKeyEnv} is not set.`, {
+    throw new MeshnodeError('config_invalid', `The environment variable ${attachKeyEnv} is not set.`, {
       hint: 'Set it to the key of the attached servers, or leave --attach-key out.',
     });
   }
+  const origins = [...new Set(attach.map((url) => new URL(url).origin))];
+  if (origins.length > 1) {
+    throw new MeshnodeError(
+      'config_invalid',
+      `The key of --attach-key would be sent to ${origins.length} servers: ${origins.join(', ')}.`,
+      { hint: 'Attach the server that the key is for alone, or leave --attach-key out.' },
+    );
+  }
   return key;
+}
+
+/** A key that crosses a network unencrypted can be read on the way. */
+function warnOfOpenWires(urls: readonly string[], log: Logger): void {
+  for (const { protocol, hostname, origin } of urls.map((url) => new URL(url))) {
+    if (protocol === 'http:' && !isLoopbackHost(hostname)) {
+      log.warn({ url: origin }, 'the key of the attached server is sent over http, unencrypted: use https');
+    }
+  }
 }
 
 /** The least that is worth loading: where no context is asked for, the engine takes what memory allows. */

@@ -1,6 +1,5 @@
 // A whole node: builds the parts, starts them in the order in which they need each other, and stops them
 // in the reverse one. Signals and terminals belong to the command line.
-import { createHash } from 'node:crypto';
 import { hostname } from 'node:os';
 import { Registry } from 'prom-client';
 import { type Api, startApi } from '../api/api.ts';
@@ -8,7 +7,8 @@ import { type ManagedNode, startConsole } from '../console/console.ts';
 import { type ModelView, modelView, type NodeStatus } from '../console/status.ts';
 import { Dispatcher } from '../dispatch/dispatch.ts';
 import type { Hardware } from '../engine/hardware/device.ts';
-import type { HashedKey } from '../http/guards.ts';
+import { normaliseUrl } from '../engine/openai-url.ts';
+import { hashedKey } from '../http/guards.ts';
 import type { HttpServer } from '../http/server.ts';
 import { catalogueNames } from '../models/catalogue.ts';
 import { parseReference } from '../models/reference.ts';
@@ -25,6 +25,7 @@ import { type DataFolder, openDataFolder } from './data-folder.ts';
 import { EventLog, errorFields } from './events.ts';
 import { machineParts, type NodeParts, type PartsContext } from './machine-parts.ts';
 import { modelReporter } from './model-events.ts';
+import { NodeKeys } from './node-keys.ts';
 import { version } from './version.ts';
 
 export interface NodeOptions {
@@ -75,8 +76,9 @@ export async function startNode(options: NodeOptions, components: NodeComponents
   const folder = await openDataFolder(options.dataDir, components);
   try {
     const { clock, random, log, makeParts = machineParts } = components;
+    const keys = await NodeKeys.open(options.dataDir, options.config.apiKeys, { clock, log });
     const parts = await makeParts({ ...options, clock, random, log });
-    const node = new MeshNode(folder, parts, options, components);
+    const node = new MeshNode(folder, keys, parts, options, components);
     await node.start();
     return node;
   } catch (error) {
@@ -90,6 +92,7 @@ class MeshNode implements RunningNode {
   readonly events: EventLog;
   readonly serving: Serving;
   readonly #folder: DataFolder;
+  readonly #keys: NodeKeys;
   readonly #parts: NodeParts;
   readonly #config: NodeConfig;
   readonly #components: NodeComponents;
@@ -100,12 +103,20 @@ class MeshNode implements RunningNode {
   #api: Api | undefined;
   #console: HttpServer | undefined;
   #hardware: Hardware | undefined;
+  #hardwareLook: Promise<void> | undefined;
   #isReady = false;
 
-  constructor(folder: DataFolder, parts: NodeParts, options: NodeOptions, components: NodeComponents) {
+  constructor(
+    folder: DataFolder,
+    keys: NodeKeys,
+    parts: NodeParts,
+    options: NodeOptions,
+    components: NodeComponents,
+  ) {
     const { clock, log } = components;
     const { config } = options;
     this.#folder = folder;
+    this.#keys = keys;
     this.#parts = parts;
     this.#config = config;
     this.#components = components;
@@ -151,8 +162,9 @@ class MeshNode implements RunningNode {
       report(status);
       this.#checkReady();
     });
-    this.#inBackground('hardware', this.#detectHardware());
-    for (const url of this.#config.attach) {
+    this.#hardwareLook = this.#detectHardware();
+    this.#inBackground('hardware', this.#hardwareLook);
+    for (const url of new Set(this.#config.attach.map(normaliseUrl))) {
       this.#inBackground('attach', this.#attach(url));
     }
     for (const reference of model) {
@@ -177,6 +189,8 @@ class MeshNode implements RunningNode {
   async #stop(drainMs: number): Promise<void> {
     await this.#closeListeners(drainMs);
     await this.serving.stop();
+    await this.#hardwareLook?.catch(() => {}); // Told where it was started.
+    await this.#parts.close();
     await this.#folder.close();
   }
 
@@ -185,13 +199,14 @@ class MeshNode implements RunningNode {
   }
 
   async #startApi(): Promise<void> {
-    const { host, port, apiKeys, allowedOrigins, allowedHosts } = this.#config;
+    const { host, port, allowedOrigins, allowedHosts } = this.#config;
     const { clock, random, log } = this.#components;
     this.#api = await startApi({
       dispatch: this.#dispatch,
       host,
       port,
-      apiKeys: apiKeys.map(hashedKey),
+      keys: this.#keys,
+      ownerKey: hashedKey('owner', this.#folder.consoleToken),
       allowedOrigins,
       allowedHosts,
       clock,
@@ -323,13 +338,12 @@ class MeshNode implements RunningNode {
   }
 
   #models(): ModelView[] {
-    return this.serving
-      .served()
-      .map(({ status, model }) =>
-        model === undefined
-          ? modelView(status)
-          : modelView(status, model.figures(), this.#dispatch.queueOf(model)),
-      );
+    return this.serving.served().map(({ status, model }) => {
+      const aliases = this.serving.aliasesOf(status.reference);
+      return model === undefined
+        ? modelView(status, aliases)
+        : modelView(status, aliases, model.figures(), this.#dispatch.queueOf(model));
+    });
   }
 }
 
@@ -340,10 +354,6 @@ function servingOptions({ ctx, parallel, threads, maxVram }: NodeConfig) {
     ...(threads === undefined ? {} : { threads }),
     ...(maxVram === undefined ? {} : { maxMemoryBytes: maxVram }),
   };
-}
-
-function hashedKey(key: string, index: number): HashedKey {
-  return { name: `key-${index + 1}`, sha256: createHash('sha256').update(key).digest('hex') };
 }
 
 /** The machine's name if it can stand in a header, else the node's id. */

@@ -5,22 +5,16 @@ import envPaths from 'env-paths';
 
 export interface NodePaths {
   readonly configFile: string;
-  /** Identity, lock, token: what belongs to one node. */
+  /** Identity, lock, keys, digests: what belongs to one node. */
   readonly dataDir: string;
-  /** What can be made again: downloads, builds, digests. */
-  readonly cacheDir: string;
 }
 
 /** The paths of a node; `home` moves everything below it. */
 export function nodePaths(home?: string): NodePaths {
   if (home !== undefined) {
     const dataDir = resolve(home);
-    return { configFile: join(dataDir, 'config.toml'), dataDir, cacheDir: join(dataDir, 'cache') };
+    return { configFile: join(dataDir, 'config.toml'), dataDir };
   }
   const platform = envPaths('meshnode', { suffix: '' });
-  return {
-    configFile: join(platform.config, 'config.toml'),
-    dataDir: platform.data,
-    cacheDir: platform.cache,
-  };
+  return { configFile: join(platform.config, 'config.toml'), dataDir: platform.data };
 }

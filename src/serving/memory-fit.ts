@@ -1,7 +1,7 @@
 // Whether a model may be loaded into the memory there is, and what to say if not. Pure: numbers come in.
 import { MeshnodeError } from '../util/errors.ts';
 import { formatSize } from '../util/size.ts';
-import type { MemoryFit } from './ports.ts';
+import type { MemoryFit, ServingOptions } from './ports.ts';
 
 /** Throws `model_too_large`, with the numbers and the ways out, if the model needs more than is usable. */
 export function assertFits(name: string, fit: MemoryFit): void {
@@ -17,4 +17,9 @@ export function assertFits(name: string, fit: MemoryFit): void {
       data: { neededBytes, usableBytes, contextTokens },
     },
   );
+}
+
+/** The owner's bound on device memory less what other models hold of it. */
+export function memoryLeft({ maxMemoryBytes }: ServingOptions, heldBytes: number): ServingOptions {
+  return maxMemoryBytes === undefined ? {} : { maxMemoryBytes: Math.max(0, maxMemoryBytes - heldBytes) };
 }

@@ -1,6 +1,7 @@
 // The state of every model of this node as a pure state machine: (table, event, now) -> table. It
 // owns names, stages and the estimate of when a model is ready; it loads nothing.
 import type { Capabilities, EngineName } from '../engine/engine.ts';
+import type { DownloadProgress } from '../models/download-progress.ts';
 import type { MeshnodeError } from '../util/errors.ts';
 import type { ModelStage, ModelStatus } from './model-status.ts';
 
@@ -73,6 +74,24 @@ export function applyModelEvent(table: ModelTable, event: ModelEvent, nowMs: num
   return withEntry(table, event.key, advanced(entry, event, nowMs));
 }
 
+/** What a download tells: how much of its stage is done, and how long the rest takes. */
+export function downloadEvent(key: string, progress: DownloadProgress): ModelProgress {
+  const { stage, bytes, totalBytes, etaSeconds } = progress;
+  return {
+    type: 'progress',
+    key,
+    stage,
+    ...(totalBytes > 0 ? { fraction: bytes / totalBytes } : {}),
+    ...(etaSeconds === undefined ? {} : { etaSeconds: Math.ceil(etaSeconds) }),
+  };
+}
+
+/** The last thing said of a model that goes. */
+export function unloadedStatus(status: ModelStatus): ModelStatus {
+  const { fraction: _fraction, etaSeconds: _etaSeconds, error: _error, ...kept } = status;
+  return { ...kept, stage: 'unloaded' };
+}
+
 /** The entry clients mean by `name`. */
 export function entryNamed(table: ModelTable, name: string): [key: string, entry: ModelEntry] | undefined {
   for (const keyed of table) {
@@ -106,14 +125,9 @@ function advanced(
     case 'restarting':
       return withError(inStage(entry, 'loading'), event.error);
     case 'failed':
-      return withError(inStage(entry, 'failed'), event.error);
-    case 'digest': {
-      const { digest: _former, ...kept } = status;
-      return {
-        ...entry,
-        status: { ...kept, ...(event.digest === undefined ? {} : { digest: event.digest }) },
-      };
-    }
+      return withError(withoutPendingDigest(inStage(entry, 'failed')), event.error);
+    case 'digest':
+      return withDigest(entry, event.digest);
   }
 }
 
@@ -125,6 +139,16 @@ function inStage(entry: ModelEntry, stage: ModelStage): ModelEntry {
 
 function withError(entry: ModelEntry, error: MeshnodeError): ModelEntry {
   return { ...entry, status: { ...entry.status, error } };
+}
+
+function withDigest(entry: ModelEntry, digest: string | undefined): ModelEntry {
+  const { digest: _former, ...kept } = entry.status;
+  return { ...entry, status: { ...kept, ...(digest === undefined ? {} : { digest }) } };
+}
+
+/** Nobody computes it any more. */
+function withoutPendingDigest(entry: ModelEntry): ModelEntry {
+  return entry.status.digest === 'pending' ? withDigest(entry, undefined) : entry;
 }
 
 function progressed(entry: ModelEntry, event: ModelProgress, nowMs: number): ModelEntry {

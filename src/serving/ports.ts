@@ -24,7 +24,16 @@ export interface ServingPorts {
    * What the model needs with these options, at the least, and what this machine can give now beside the
    * `heldBytes` that models of ours hold already.
    */
-  fit(model: ResolvedModel, options: ServingOptions, heldBytes: number): Promise<MemoryFit>;
+  fit(
+    model: ResolvedModel,
+    options: ServingOptions,
+    heldBytes: number,
+    signal: AbortSignal,
+  ): Promise<MemoryFit>;
+  /** Bytes that the model takes with exactly this context and this many slots. */
+  demand(model: ResolvedModel, loaded: { contextTokens: number; parallel: number }): Promise<number>;
+  /** The same for two ways to one file, e.g. through a symbolic link. */
+  identity(model: ResolvedModel): Promise<string>;
   /** Lower-case hex SHA-256 of the weights. */
   digest(model: ResolvedModel, signal: AbortSignal): Promise<string>;
   /** Connects to an OpenAI-speaking server. Rejects with `attach_failed`. */

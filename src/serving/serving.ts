@@ -2,26 +2,28 @@
 // attached servers, and tells what state each is in. It answers no request; dispatch does.
 import type { Engine, LoadedModel, ModelState } from '../engine/engine.ts';
 import { catalogueNames } from '../models/catalogue.ts';
-import type { DownloadProgress } from '../models/download-progress.ts';
 import { parseReference } from '../models/reference.ts';
 import type { ResolvedModel } from '../models/resolve-model.ts';
 import { background, Emitter, raceSignal } from '../util/async.ts';
 import type { Clock } from '../util/clock.ts';
-import { asMeshnodeError, MeshnodeError } from '../util/errors.ts';
+import { MeshnodeError } from '../util/errors.ts';
 import type { Logger } from '../util/logging.ts';
 import { Attachments } from './attachments.ts';
 import { chooseEngine } from './choose-engine.ts';
-import { assertFits } from './memory-fit.ts';
+import { Load } from './load.ts';
+import { assertFits, memoryLeft } from './memory-fit.ts';
 import type { ModelStatus } from './model-status.ts';
 import {
   applyModelEvent,
+  downloadEvent,
   emptyTable,
   entryNamed,
   type ModelEvent,
-  type ModelProgress,
   type ModelTable,
+  unloadedStatus,
 } from './model-table.ts';
 import type { ServingOptions, ServingPorts } from './ports.ts';
+import { Turns } from './turns.ts';
 
 export interface ServingComponents {
   readonly clock: Clock;
@@ -45,12 +47,6 @@ export interface Readiness {
   readonly waitingFor: readonly string[];
 }
 
-/** A model being loaded, or loaded. `done` settles once; `stop` ends whatever is going on. */
-interface Load {
-  readonly done: Promise<LoadedModel>;
-  readonly stop: AbortController;
-}
-
 /** A model that can be asked. */
 interface Running {
   readonly model: LoadedModel;
@@ -66,12 +62,15 @@ export class Serving {
   readonly #wanted = new Set<string>();
   readonly #loads = new Map<string, Load>();
   readonly #running = new Map<string, Running>();
+  /** Models that are being unloaded. A load of the same key waits. */
+  readonly #ending = new Map<string, Promise<void>>();
   readonly #attachments: Attachments;
   /** References that turned out to be the file of another key. */
   readonly #aliases = new Map<string, string>();
-  readonly #pathOwners = new Map<string, string>();
+  /** Keys of loads by the identity of their file. */
+  readonly #fileOwners = new Map<string, string>();
+  readonly #turns = new Turns();
   #table: ModelTable = emptyTable;
-  #lastTurn: Promise<unknown> = Promise.resolve();
   #stopped = false;
 
   constructor(components: ServingComponents, options: ServingOptions = {}) {
@@ -88,10 +87,9 @@ export class Serving {
     return [...this.#table.keys()].flatMap((key) => this.#servedAt(key) ?? []);
   }
 
-  /** The model called exactly `name`. */
-  find(name: string): ServedModel | undefined {
-    const key = entryNamed(this.#table, name)?.[0];
-    return key === undefined ? undefined : this.#servedAt(key);
+  /** The other references that turned out to mean the file of `reference`. */
+  aliasesOf(reference: string): readonly string[] {
+    return [...this.#aliases].flatMap(([alias, key]) => (key === reference ? alias : []));
   }
 
   /** Tells of every change; a model that goes is told of once, as `unloaded`. */
@@ -125,7 +123,7 @@ export class Serving {
       return Promise.reject(new MeshnodeError('shutting_down', 'The node is stopping.'));
     }
     const key = this.#keyOf(reference);
-    const load = this.#loads.get(key) ?? this.#begin(key, reference);
+    const load = this.#loads.get(key) ?? this.#begin(key);
     return raceSignal(load.done, options.signal);
   }
 
@@ -150,7 +148,8 @@ export class Serving {
   async stop(): Promise<void> {
     this.#stopped = true;
     await this.#attachments.close();
-    await Promise.allSettled([...this.#table.keys()].map((key) => this.#end(key)));
+    const keys = new Set([...this.#table.keys(), ...this.#loads.keys(), ...this.#ending.keys()]);
+    await Promise.allSettled([...keys].map((key) => this.#end(key)));
   }
 
   #servedAt(key: string): ServedModel | undefined {
@@ -163,44 +162,57 @@ export class Serving {
     return this.#aliases.get(reference) ?? reference;
   }
 
-  #begin(key: string, reference: string): Load {
-    const stop = new AbortController();
-    const done = this.#run(key, reference, stop.signal).catch((thrown: unknown) => {
-      this.#release(key);
-      const error = asMeshnodeError(thrown, 'model_failed');
-      if (!stop.signal.aborted) {
-        this.#components.log.error({ reference, code: error.code, err: error }, 'a model did not load');
-        this.#apply({ type: 'failed', key, error });
-      }
-      throw error;
-    });
-    // The caller may have stopped waiting; the failure is in the table and the log.
-    done.catch(() => {});
-    const load = { done, stop };
+  #begin(key: string): Load {
+    const load = new Load((signal) => this.#run(key, signal));
     this.#loads.set(key, load);
+    load.done.catch((error: MeshnodeError) => {
+      // Otherwise it was ended, or turned out to be another one.
+      if (this.#loads.get(key) === load) {
+        this.#fail(key, error);
+      }
+    });
     return load;
   }
 
-  async #run(key: string, reference: string, signal: AbortSignal): Promise<LoadedModel> {
+  /** Whoever asked may have stopped waiting: the failure is in the log and the table. */
+  #fail(key: string, error: MeshnodeError): void {
+    const { log } = this.#components;
+    const { code, message } = error;
+    if (code === 'internal') {
+      log.error({ reference: key, code, err: error }, 'a model did not load');
+    } else {
+      log.warn({ reference: key, code, message }, 'a model did not load');
+    }
+    this.#drop(key, error);
+    this.#apply({ type: 'failed', key, error });
+  }
+
+  async #run(key: string, signal: AbortSignal): Promise<LoadedModel> {
     const { ports, clock, engines } = this.#components;
-    const { name } = parseReference(reference, catalogueNames);
-    this.#apply({ type: 'asked', key, name, reference, createdMs: clock.wallMs() });
+    const { name } = parseReference(key, catalogueNames);
+    const ending = this.#ending.get(key);
+    if (ending !== undefined) {
+      await ending.catch(() => {}); // Told to whoever unloads it.
+      signal.throwIfAborted();
+    }
+    this.#apply({ type: 'asked', key, name, reference: key, createdMs: clock.wallMs() });
     // Before anything is downloaded that nothing here could load.
     const engine = await chooseEngine(engines);
     signal.throwIfAborted();
-    const file = await ports.resolve(reference, {
+    const file = await ports.resolve(key, {
       signal,
-      onProgress: (progress) => this.#apply({ type: 'progress', key, ...shareOf(progress) }),
+      onProgress: (progress) => this.#tell(signal, downloadEvent(key, progress)),
     });
+    const identity = await ports.identity(file);
     signal.throwIfAborted();
-    const owner = this.#pathOwners.get(file.path);
+    const owner = this.#fileOwners.get(identity);
     const shared = owner === undefined ? undefined : this.#loads.get(owner);
     if (owner !== undefined && shared !== undefined) {
       return this.#share(key, owner, shared);
     }
-    this.#pathOwners.set(file.path, key);
+    this.#fileOwners.set(identity, key);
     this.#apply({ type: 'resolved', key, sizeBytes: file.sizeBytes });
-    const model = await this.#inTurn(signal, () => this.#place(key, file, engine, signal));
+    const model = await this.#turns.take(signal, () => this.#place(key, file, engine, signal));
     background(this.#addDigest(key, file, signal), 'digest', this.#components.log);
     return model;
   }
@@ -216,19 +228,20 @@ export class Serving {
   /** Loads a file after checking that it fits. Only one at a time: two at once would count the same free memory. */
   async #place(key: string, file: ResolvedModel, engine: Engine, signal: AbortSignal): Promise<LoadedModel> {
     const { ports } = this.#components;
-    this.#apply({ type: 'progress', key, stage: 'placing' });
+    this.#tell(signal, { type: 'progress', key, stage: 'placing' });
     const name = this.#table.get(key)?.status.name ?? file.name;
-    const fit = await ports.fit(file, this.#options, this.#heldBytes());
-    assertFits(name, fit);
-    signal.throwIfAborted();
-    this.#apply({ type: 'progress', key, stage: 'loading' });
+    const heldBytes = this.#heldBytes();
+    // Who hangs while asking the hardware keeps nobody from being unloaded, and the next from its turn.
+    assertFits(name, await raceSignal(ports.fit(file, this.#options, heldBytes, signal), signal));
+    this.#tell(signal, { type: 'progress', key, stage: 'loading' });
     const model = await engine.load(
       { name, path: file.path },
       {
         ...this.#options,
+        ...memoryLeft(this.#options, heldBytes),
         signal,
         onProgress: ({ fraction }) =>
-          this.#apply({
+          this.#tell(signal, {
             type: 'progress',
             key,
             stage: 'loading',
@@ -236,12 +249,21 @@ export class Serving {
           }),
       },
     );
-    if (signal.aborted) {
+    try {
+      const takenBytes = await this.#takenBytes(file, model);
+      signal.throwIfAborted();
+      this.#adopt(key, model, takenBytes);
+      return model;
+    } catch (thrown) {
       await model.unload();
-      throw signal.reason;
+      throw thrown;
     }
-    this.#adopt(key, model, fit.neededBytes);
-    return model;
+  }
+
+  /** What a loaded model holds, with the context and the slots that the engine chose for it. */
+  #takenBytes(file: ResolvedModel, { capabilities }: LoadedModel): Promise<number> {
+    const { contextTokens = 0, slots = 1 } = capabilities;
+    return this.#components.ports.demand(file, { contextTokens, parallel: slots });
   }
 
   #heldBytes(): number {
@@ -250,18 +272,6 @@ export class Serving {
       heldBytes += running.heldBytes;
     }
     return heldBytes;
-  }
-
-  async #inTurn<T>(signal: AbortSignal, task: () => Promise<T>): Promise<T> {
-    const mine = Promise.withResolvers<void>();
-    const before = this.#lastTurn;
-    this.#lastTurn = before.then(() => mine.promise);
-    try {
-      await raceSignal(before, signal);
-      return await task();
-    } finally {
-      mine.resolve();
-    }
   }
 
   /** Makes a model available and follows its process. */
@@ -281,8 +291,8 @@ export class Serving {
         break;
       case 'failed':
         // A later load of the same reference starts from the beginning.
+        this.#release(key, state.error);
         this.#apply({ type: 'failed', key, error: state.error });
-        this.#release(key);
         background(model.unload(), 'unload', this.#components.log);
         break;
       case 'unloaded':
@@ -292,32 +302,51 @@ export class Serving {
   }
 
   /** Lets go of a model that no longer answers; the table still says what became of it. */
-  #release(key: string): void {
+  #release(key: string, reason: MeshnodeError): void {
     this.#running.get(key)?.stopListening();
     this.#running.delete(key);
+    // While it is being unloaded its own load is gone, and another may wait for the end.
+    if (!this.#ending.has(key)) {
+      this.#drop(key, reason);
+    }
+  }
+
+  /** Ends what goes on for a load. The next call for its key begins a new one. */
+  #drop(key: string, reason: MeshnodeError): void {
+    this.#loads.get(key)?.stop(reason);
     this.#loads.delete(key);
-    deleteByValue(this.#pathOwners, key);
+    deleteByValue(this.#fileOwners, key);
   }
 
   /** Nothing is left of the model. */
   #forget(key: string): void {
     this.#apply({ type: 'unloaded', key });
-    this.#release(key);
+    this.#release(key, unloaded());
     deleteByValue(this.#aliases, key);
   }
 
-  async #end(key: string): Promise<void> {
+  #end(key: string): Promise<void> {
     const load = this.#loads.get(key);
-    const model = this.#running.get(key)?.model;
-    load?.stop.abort(new MeshnodeError('cancelled', 'The model was unloaded while it loaded.'));
-    if (model === undefined) {
-      await load?.done.catch(() => {});
-    } else {
-      await model.unload();
+    this.#drop(key, unloaded());
+    let ending = this.#ending.get(key);
+    if (ending === undefined) {
+      // Known before it begins: the model tells of its end while it is unloaded.
+      ending = Promise.resolve()
+        .then(() => this.#unload(key, load))
+        .finally(() => this.#ending.delete(key));
+      this.#ending.set(key, ending);
     }
-    const current = this.#loads.get(key);
-    // Otherwise somebody has asked for it anew in the meantime.
-    if (current === undefined || current === load) {
+    return ending;
+  }
+
+  async #unload(key: string, load: Load | undefined): Promise<void> {
+    const { clock, log } = this.#components;
+    try {
+      await this.#running.get(key)?.model.unload();
+      await load
+        ?.settled(clock)
+        .catch((err) => log.warn({ err, reference: key }, 'a load did not stop in time'));
+    } finally {
       this.#forget(key);
     }
   }
@@ -325,11 +354,11 @@ export class Serving {
   /** A model without a digest is still a model: that it could not be computed is only logged. */
   async #addDigest(key: string, file: ResolvedModel, signal: AbortSignal): Promise<void> {
     const { ports, log } = this.#components;
-    this.#apply({ type: 'digest', key, digest: 'pending' });
+    this.#tell(signal, { type: 'digest', key, digest: 'pending' });
     try {
-      this.#apply({ type: 'digest', key, digest: await ports.digest(file, signal) });
+      this.#tell(signal, { type: 'digest', key, digest: await ports.digest(file, signal) });
     } catch (err) {
-      this.#apply({ type: 'digest', key });
+      this.#tell(signal, { type: 'digest', key });
       if (!signal.aborted) {
         log.warn({ err, model: file.name }, 'the digest of a model could not be computed');
       }
@@ -354,6 +383,13 @@ export class Serving {
     }
   }
 
+  /** News of a load. From one that was told to stop there is none: its key may be another's now. */
+  #tell(signal: AbortSignal, event: ModelEvent): void {
+    if (!signal.aborted) {
+      this.#apply(event);
+    }
+  }
+
   #apply(event: ModelEvent): void {
     const before = this.#table.get(event.key)?.status;
     this.#table = applyModelEvent(this.#table, event, this.#components.clock.monotonicMs());
@@ -366,24 +402,8 @@ export class Serving {
   }
 }
 
-/** How much of a stage is done, and how long the rest takes. */
-function shareOf({
-  stage,
-  bytes,
-  totalBytes,
-  etaSeconds,
-}: DownloadProgress): Omit<ModelProgress, 'type' | 'key'> {
-  return {
-    stage,
-    ...(totalBytes > 0 ? { fraction: bytes / totalBytes } : {}),
-    ...(etaSeconds === undefined ? {} : { etaSeconds: Math.ceil(etaSeconds) }),
-  };
-}
-
-/** The last thing said of a model that goes. */
-function unloadedStatus(status: ModelStatus): ModelStatus {
-  const { fraction: _fraction, etaSeconds: _etaSeconds, error: _error, ...kept } = status;
-  return { ...kept, stage: 'unloaded' };
+function unloaded(): MeshnodeError {
+  return new MeshnodeError('cancelled', 'The model was unloaded while it loaded.');
 }
 
 function deleteByValue(map: Map<string, string>, value: string): void {

@@ -1,7 +1,7 @@
 // Small tools for concurrency: a promise with its handles, a bounded queue between a producer and a
 // consumer, waits that a signal can end. Nothing here knows what it carries.
 import type { Clock } from './clock.ts';
-import type { MeshnodeError } from './errors.ts';
+import { assertInvariant, type MeshnodeError } from './errors.ts';
 import type { Logger } from './logging.ts';
 
 /** Runs a task nobody awaits. Its failure is logged under `name`, never lost and never fatal. */
@@ -130,33 +130,39 @@ export class Channel<T> implements AsyncIterable<T> {
 
 /**
  * The values of several iterables as they come, one waiting value per iterable at most. A failure of one
- * ends all; leaving early closes all.
+ * ends all; leaving early closes all. `onEnd` is told first that no more is wanted: an iterable that waits
+ * for its next value cannot be closed before it has it.
  */
 export async function* mergeIterables<T>(
   sources: readonly AsyncIterable<T>[],
+  onEnd: () => void,
 ): AsyncGenerator<T, void, undefined> {
-  const [only] = sources;
-  if (only !== undefined && sources.length === 1) {
-    yield* only;
-    return;
-  }
   const iterators = sources.map((source) => source[Symbol.asyncIterator]());
-  const next = (index: number): Promise<{ index: number; result: IteratorResult<T, unknown> }> =>
-    (iterators[index] as AsyncIterator<T>).next().then((result) => ({ index, result }));
-  const pending = new Map(iterators.map((_, index) => [index, next(index)]));
+  const next = async (iterator: AsyncIterator<T>) => ({ iterator, result: await iterator.next() });
+  const pending = new Map(iterators.map((iterator) => [iterator, next(iterator)]));
   try {
     while (pending.size > 0) {
-      const { index, result } = await Promise.race(pending.values());
+      const { iterator, result } = await (pending.size === 1
+        ? only(pending)
+        : Promise.race(pending.values()));
       if (result.done === true) {
-        pending.delete(index);
+        pending.delete(iterator);
       } else {
         yield result.value;
-        pending.set(index, next(index));
+        pending.set(iterator, next(iterator));
       }
     }
   } finally {
-    await Promise.allSettled(iterators.map((iterator) => iterator.return?.()));
+    onEnd();
+    await Promise.allSettled([...pending.values(), ...iterators.map((iterator) => iterator.return?.())]);
   }
+}
+
+/** The one value of a map: a race of one costs as much as a race of many. */
+function only<V>(map: ReadonlyMap<unknown, V>): V {
+  const [value] = map.values();
+  assertInvariant(value !== undefined, 'the map holds a value');
+  return value;
 }
 
 /** A typed set of listeners. A listener that throws does not keep the others from hearing. */

@@ -227,7 +227,7 @@ export const errorTable = {
     'invalid_request_error',
     false,
     2,
-    'Set MESHNODE_API_KEY, or bind to 127.0.0.1, where no key is needed.',
+    'Run `meshnode keys create NAME`, or bind to 127.0.0.1, where no key is needed.',
   ),
   node_not_running: kind(503, 'server_error', true, 69, 'Start it with `meshnode`.'),
   engine_missing: kind(
@@ -301,10 +301,12 @@ export function asMeshnodeError(thrown: unknown, fallback: ErrorCode = 'internal
 
 /** The `code` of a Node.js system error (`ENOENT`, `EADDRINUSE`, ...), if `thrown` is one. */
 export function systemErrorCode(thrown: unknown): string | undefined {
-  if (thrown instanceof Error && 'code' in thrown && typeof thrown.code === 'string') {
-    return thrown.code;
+  if (thrown instanceof MeshnodeError) {
+    return undefined;
   }
-  return undefined;
+  return thrown instanceof Error && 'code' in thrown && typeof thrown.code === 'string'
+    ? thrown.code
+    : undefined;
 }
 
 /** Throws `internal` unless `condition` holds: for what can only be false through our own fault. */

@@ -38,6 +38,8 @@ export const apiLimits = {
   ignoredNames: 16,
   /** Models with their own label in the metrics; the rest share one. */
   metricModels: 64,
+  /** Keys whose use is remembered: twice as many as there can be, for the revoked ones among them. */
+  meteredKeys: 512,
   /** Largest `retry-after`, seconds. OpenAI's clients ignore more than 60. */
   retryAfterSeconds: 60,
   /** Longest request id accepted from a client, characters. */
@@ -114,6 +116,10 @@ export const requestLimits = {
 export const eventLimits = {
   /** Characters of text in one delta. An engine that sends more at once is broken. */
   deltaChars: 1 * MiB,
+  /** Characters of one whole answer; each alternative of its logprobs counts as `alternativeChars`. */
+  answerChars: 64 * MiB,
+  /** What one alternative of logprobs takes in memory, in characters. */
+  alternativeChars: 64,
   /** Token ids in one delta. */
   deltaTokens: 65_536,
   /** Characters of a replica's name. */
@@ -214,6 +220,14 @@ export const engineLimits = {
   prefillMs: 250,
   /** Largest piece of a prompt, tokens: what llama.cpp computes in one batch. */
   prefillMostTokens: 512,
+  /** Time between the last byte of a model and its first answer: context, warming, reading the template. */
+  warmUpMs: 3 * 60_000,
+  /** Schemas within a JSON schema: each becomes rules of a grammar. */
+  schemaNodes: 2_000,
+  /** Alternatives of one `enum`. */
+  schemaAlternatives: 2_000,
+  /** Brackets within brackets of a grammar: llama.cpp's parser recurses, and its stack is not ours. */
+  grammarDepth: 64,
   /** Compiled grammars kept by one embedded model. */
   grammars: 16,
   /** Smallest context worth loading, tokens. */
@@ -224,6 +238,10 @@ export const engineLimits = {
   startTimeoutMs: 30_000,
   /** A generation without a sign of life for this long is failed. A long prompt on a CPU takes minutes. */
   stallMs: 5 * 60_000,
+  /** How often an idle process is asked whether it still answers. */
+  healthMs: 10_000,
+  /** Silence after which it counts as hung. Long, because a busy machine is no reason to start again. */
+  healthTimeoutMs: 30_000,
   /** Time between a cancel and the engine's last event, before the process counts as hung. */
   cancelMs: 5_000,
   /** Time a process gets to end by itself before it is killed. */
@@ -308,6 +326,18 @@ export const queueLimits = {
 export const nodeLimits = {
   /** Time that running answers get to finish after the first Ctrl-C. */
   drainMs: 5_000,
+  /** API keys of one node: each is compared with every request's. */
+  apiKeys: 256,
+  /** Bytes of the file that holds them. */
+  keyFileBytes: 256 * KiB,
+  /** The file is looked at for a request if the last look is longer ago than this. */
+  keyFileLookMs: 250,
+  /** Time that two commands which change it wait for each other. */
+  keyFileLockMs: 5_000,
+  /** How often the one that waits tries again. */
+  keyFileLockPollMs: 20,
+  /** Most of anything that a key's limits may grant: beyond it lies no bound. */
+  keyLimit: 1_000_000_000,
   /** Events kept for a management client that connects later. */
   events: 512,
   /** Least time between two events that only tell of a model's progress. */

@@ -2,7 +2,9 @@
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { endlessMark, writeChatModel } from '../support/node-under-test.ts';
 import {
   meshnodeProgram,
   runMeshnode,
@@ -76,6 +78,38 @@ describe('beside a running node', () => {
     expect(exitCode).toBe(1);
     expect(stderr).toContain('demo-rerank');
     await node.process.event('model', { model: 'demo-rerank', state: 'ready' });
+  });
+
+  it('run takes another name of a served file for the model that is served', async () => {
+    const path = fileURLToPath(new URL('../../models/demo/demo.gguf', import.meta.url));
+    const { exitCode, stdout } = await beside(['run', path, 'Hello', '--max-tokens', '4']);
+    expect(exitCode).toBe(0);
+    expect(stdout.trim()).not.toBe('');
+    const { stdout: json } = await beside(['status', '--json']);
+    const { models } = JSON.parse(json);
+    expect(models.find(({ name }: { name: string }) => name === 'demo')).toMatchObject({ aliases: [path] });
+  });
+
+  it('run ends as a model that cannot be loaded says', async () => {
+    const { exitCode, stderr } = await beside(['run', join(node.home, 'none.gguf'), 'Hello']);
+    expect(exitCode).toBe(1);
+    expect(stderr).toContain('none.gguf');
+  });
+
+  it('run is stopped by Ctrl-C', async () => {
+    const model = await writeChatModel(node.home);
+    const run = new StartedProcess(meshnodeProgram, [
+      'run',
+      model,
+      endlessMark,
+      '--json',
+      '--data-dir',
+      node.home,
+    ]);
+    await run.event('text');
+    expect(await run.stop('SIGINT')).toBe(130);
+    expect(run.stderr).toBe('meshnode: Stopped.\n');
+    expect(run.lines.at(-1)).toMatchObject({ event: 'error', code: 'interrupted' });
   });
 
   it('run with an empty pipe says how to give a prompt', async () => {

@@ -71,15 +71,30 @@ describe('a load fails, and leaves no process, when the process', () => {
     await worker.exited;
   });
 
-  it('never loads', async () => {
-    // Twenty minutes in half a second.
-    const worker = start('never loads', hurriedClock(2400));
-    await expect(worker.load(load, never, () => {})).rejects.toThrow('in time');
+  it('says nothing', async () => {
+    // Half a minute in half a second.
+    const worker = start('says nothing', hurriedClock(60));
+    await expect(worker.load(load, never, () => {})).rejects.toThrow('does not say anything');
+    await worker.exited;
+  });
+
+  it.each(['never finishes loading', 'never warms up'])('%s', async (behaviour) => {
+    let clock = systemClock;
+    const worker = start(behaviour, {
+      wallMs: () => clock.wallMs(),
+      monotonicMs: () => clock.monotonicMs(),
+      after: (delayMs, fire, options) => clock.after(delayMs, fire, options),
+    });
+    // As soon as it has said something, twenty minutes pass in half a second.
+    const loading = worker.load(load, never, () => {
+      clock = hurriedClock(2400);
+    });
+    await expect(loading).rejects.toThrow('in time');
     await worker.exited;
   });
 
   it('is no longer wanted', async () => {
-    const worker = start('never loads');
+    const worker = start('says nothing');
     const gone = new AbortController();
     const loading = worker.load(load, gone.signal, () => {});
     gone.abort(new Error('no longer wanted'));

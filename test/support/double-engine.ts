@@ -114,7 +114,7 @@ export class DoubleModel implements LoadedModel {
 
   get capabilities(): Capabilities {
     const { kinds, features, contextTokens, slots } = this.knobs;
-    return { kinds, features, contextTokens, slots };
+    return { kinds, features, contextTokens, slots, extraFields: new Set() };
   }
 
   get state(): ModelState {

@@ -99,7 +99,10 @@ export function nextEvent(process: StartedProcess, fields: JsonLine): Promise<Js
   );
 }
 
-/** Process id of the engine that holds `model`, as the node recorded it. Waits until there is one other than `former`. */
+/**
+ * Process id of the engine that holds `model`, as the node recorded it. Waits until there is one other than
+ * `former` that has left the shell which starts it: one that is halted before would be ended by the kernel.
+ */
 export async function enginePid(node: StartedNode, model: string, former?: number): Promise<number> {
   return vi.waitFor(
     async () => {
@@ -109,6 +112,10 @@ export async function enginePid(node: StartedNode, model: string, former?: numbe
       const found = processes.find(({ pid, name }) => name === `embedded/${model}` && pid !== former);
       if (found === undefined) {
         throw new Error(`No process is recorded for ${model}.`);
+      }
+      const commandLine = await readFile(`/proc/${found.pid}/cmdline`, 'utf8');
+      if (commandLine.startsWith('/bin/sh')) {
+        throw new Error(`The process of ${model} is still a shell.`);
       }
       return found.pid;
     },

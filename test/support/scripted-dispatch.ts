@@ -56,6 +56,7 @@ export class ScriptedDispatch implements Dispatch {
       where: 'local',
       reason: 'only',
       model: request.model.name,
+      ignored: [],
     };
     return { events: events(), route: () => route };
   }
@@ -76,7 +77,12 @@ export function readyModel(name: string): ModelStatus {
     reference: `/home/somebody/models/${name}.gguf`,
     stage: 'ready',
     createdMs: 1_700_000_000_000,
-    capabilities: { kinds: new Set(['chat', 'completion']), contextTokens: 4096, features: new Set() },
+    capabilities: {
+      kinds: new Set(['chat', 'completion']),
+      contextTokens: 4096,
+      features: new Set(),
+      extraFields: new Set(),
+    },
   };
 }
 

@@ -3,6 +3,7 @@ import OpenAI from 'openai';
 import { Registry } from 'prom-client';
 import { onTestFinished } from 'vitest';
 import { type Api, type ApiOptions, startApi } from '../../src/api/api.ts';
+import type { ApiKey, KeyRing } from '../../src/api/key-ring.ts';
 import { systemClock } from '../../src/util/clock.ts';
 import { silentLogger } from '../../src/util/logging.ts';
 import { systemRandom } from '../../src/util/random.ts';
@@ -14,13 +15,18 @@ export interface TestApi extends Api {
   post(path: string, body: unknown, headers?: Record<string, string>): Promise<Response>;
 }
 
+/** A ring that never changes; without keys callers on loopback need none. */
+export function keyRing(...keys: ApiKey[]): KeyRing {
+  return { current: async () => (keys.length === 0 ? undefined : keys) };
+}
+
 /** Options that only tests of one thing change. */
 export function apiOptions(overrides: Partial<ApiOptions> = {}): ApiOptions {
   return {
     dispatch: new ScriptedDispatch(),
     host: '127.0.0.1',
     port: 0,
-    apiKeys: [],
+    keys: keyRing(),
     allowedOrigins: [],
     allowedHosts: [],
     clock: systemClock,

@@ -22,6 +22,6 @@ it('every version is pinned, so that a build is the same tomorrow', async () => 
     ...optionalDependencies,
     ...devDependencies,
   })) {
-    expect(version, name).toMatch(/^\d+\.\d+\.\d+/);
+    expect(version, name).toMatch(/^\d+\.\d+\.\d+$/);
   }
 });

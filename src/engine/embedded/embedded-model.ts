@@ -10,12 +10,13 @@ import type {
   InferenceRequest,
 } from '../../inference/request.ts';
 import { mergeIterables } from '../../util/async.ts';
-import type { Clock } from '../../util/clock.ts';
+import type { Clock, Timer } from '../../util/clock.ts';
 import { asMeshnodeError, MeshnodeError } from '../../util/errors.ts';
 import type { Random } from '../../util/random.ts';
 import type { Capabilities, LoadedModel, LoadFigures, ModelState } from '../engine.ts';
 import type { Supervised, SupervisedState } from '../supervisor.ts';
 import { Throughput } from '../throughput.ts';
+import { type WatchedModel, watchHealth } from './health-watch.ts';
 import type { GenerateCommand, JobMessage, WorkerSampling } from './protocol.ts';
 import type { WorkerRun } from './worker-run.ts';
 
@@ -43,6 +44,7 @@ export class EmbeddedModel implements LoadedModel {
   readonly #clock: Clock;
   readonly #throughput = new Throughput();
   readonly #slots: number;
+  readonly #healthWatch: Timer;
   #promptTokens = 0;
   #cachedPromptTokens = 0;
 
@@ -52,17 +54,19 @@ export class EmbeddedModel implements LoadedModel {
     this.#supervised = supervised;
     this.#random = components.random;
     this.#clock = components.clock;
+    this.#healthWatch = watchHealth(this.#watched(), components.clock);
     const facts = this.#run().facts;
     this.#slots = facts.slots;
     const generates = facts.kinds.includes('chat');
-    const features = generates
-      ? [...generatorFeatures, ...(facts.continues ? (['continue'] as const) : [])]
-      : [];
     this.capabilities = {
       kinds: new Set<InferenceKind>(facts.kinds),
       contextTokens: facts.contextTokens,
       slots: facts.slots,
-      features: new Set(generates ? features : ['token-prompts']),
+      extraFields: new Set(),
+      features: new Set<EngineFeature>([
+        ...(generates ? generatorFeatures : (['token-prompts'] as const)),
+        ...(facts.continues ? (['continue'] as const) : []),
+      ]),
     };
   }
 
@@ -127,7 +131,19 @@ export class EmbeddedModel implements LoadedModel {
   }
 
   unload(): Promise<void> {
+    this.#healthWatch.cancel();
     return this.#supervised.stop();
+  }
+
+  #watched(): WatchedModel {
+    const supervised = this.#supervised;
+    return {
+      get running() {
+        return supervised.current() !== undefined;
+      },
+      ping: (signal) => this.health(signal),
+      restart: (reason) => supervised.restart(reason),
+    };
   }
 
   #run(): WorkerRun {
@@ -154,7 +170,8 @@ export class EmbeddedModel implements LoadedModel {
       }
       case 'rerank': {
         const { query, documents } = request;
-        return this.#score(this.#run().job((job) => ({ type: 'rerank', job, query, documents }), signal));
+        const command = { type: 'rerank', query, documents } as const;
+        return this.#score(this.#run().job((job) => ({ ...command, job }), signal));
       }
       case 'transcription':
         throw new MeshnodeError('model_unsupported', 'This model does not transcribe.');
@@ -169,6 +186,8 @@ export class EmbeddedModel implements LoadedModel {
     const totals = new AnswerTotals();
     const leaving = new AbortController();
     const wanted = AbortSignal.any([signal, leaving.signal]);
+    // One choice that fails, or a reader that leaves, ends the others too.
+    const leave = (): void => leaving.abort(new MeshnodeError('cancelled', 'The request was cancelled.'));
     const baseSeed = request.sampling.seed ?? Math.floor(this.#random.float() * seedRange);
     const choices = Array.from({ length: request.output.choices }, (_, index) => {
       const command = generateCommand(request, (baseSeed + index) % seedRange);
@@ -176,11 +195,9 @@ export class EmbeddedModel implements LoadedModel {
       return this.#choice(index, request, messages, totals);
     });
     try {
-      yield* mergeIterables(choices);
+      yield* mergeIterables(choices, leave);
       yield { type: 'usage', prompt: totals.prompt, cached: totals.cached, completion: totals.completion };
     } finally {
-      // One choice that fails, or a reader that leaves, ends the others too.
-      leaving.abort(new MeshnodeError('cancelled', 'The request was cancelled.'));
       this.#count(totals);
     }
   }

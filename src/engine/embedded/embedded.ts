@@ -32,8 +32,13 @@ export async function embeddedDevices(
     return undefined;
   }
   const run = new WorkerRun(startWorker(components, workerPath(), 'devices'), components);
+  const patience = new AbortController();
+  const giveUp = components.clock.after(engineLimits.startTimeoutMs, () =>
+    patience.abort(new MeshnodeError('engine_timeout', 'The runtime does not list its devices in time.')),
+  );
   try {
-    for await (const message of run.job((job) => ({ type: 'devices', job }), signal)) {
+    const either = AbortSignal.any([signal, patience.signal]);
+    for await (const message of run.job((job) => ({ type: 'devices', job }), either)) {
       if (message.type === 'devices') {
         return message.devices;
       }
@@ -45,6 +50,7 @@ export async function embeddedDevices(
     }
     return undefined;
   } finally {
+    giveUp.cancel();
     await run.stop();
   }
 }

@@ -9,6 +9,7 @@ import type {
 } from 'node-llama-cpp';
 import { LlamaGrammarEvaluationState, TokenBias } from 'node-llama-cpp';
 import { engineLimits } from '../../util/limits.ts';
+import type { CacheGate } from './cache-gate.ts';
 import type { WorkerSampling } from './protocol.ts';
 import { commonPrefix } from './slots.ts';
 import { StopDetector, type TextPiece } from './stop-detector.ts';
@@ -44,16 +45,18 @@ export interface GenerationResult {
 /** Tokens that count for repetition penalties, llama.cpp's own default. */
 const penaltyWindow = 64;
 
-/** Generates into `control.onText`. Rejects with the signal's reason when it aborts. */
+/** Generates into `control.onText`. Rejects with the signal's reason when it aborts. `gate` is the context's. */
 export async function generate(
   model: LlamaModel,
   sequence: LlamaContextSequence,
   task: GenerationTask,
   control: GenerationControl,
+  gate: CacheGate,
 ): Promise<GenerationResult> {
-  const cachedTokens = await reusePrefix(sequence, task.prompt);
+  const cachedTokens = await reusePrefix(sequence, task.prompt, gate);
+  control.signal.throwIfAborted();
   control.onStart(cachedTokens);
-  await prefill(sequence, task.prompt, control);
+  await prefill(sequence, task.prompt, control, gate);
 
   const decoder = new TokenTextDecoder(
     (tokens, before) => model.detokenize(tokens as readonly Token[], false, before as readonly Token[]),
@@ -85,19 +88,26 @@ export async function generate(
       return finish('length');
     }
     await control.whenWanted();
+    await gate.pass();
     control.signal.throwIfAborted();
   }
   return finish('stop');
 }
 
 /** Keeps what the cache shares with the prompt, drops the rest. Returns how many tokens need no computing. */
-async function reusePrefix(sequence: LlamaContextSequence, prompt: readonly Token[]): Promise<number> {
+async function reusePrefix(
+  sequence: LlamaContextSequence,
+  prompt: readonly Token[],
+  gate: CacheGate,
+): Promise<number> {
   // The last token is always computed: its output is where the answer starts.
   const reusable = prompt.slice(0, commonPrefix(sequence.contextTokens, prompt.slice(0, -1)));
-  if (reusable.length === 0) {
-    await sequence.clearHistory();
-  } else if (reusable.length < sequence.nextTokenIndex) {
-    await sequence.adaptStateToTokens(reusable as Token[], false);
+  if (reusable.length < sequence.nextTokenIndex) {
+    await gate.change(() =>
+      reusable.length === 0
+        ? sequence.clearHistory()
+        : sequence.adaptStateToTokens(reusable as Token[], false),
+    );
   }
   return sequence.nextTokenIndex;
 }
@@ -110,10 +120,12 @@ async function prefill(
   sequence: LlamaContextSequence,
   prompt: readonly Token[],
   control: GenerationControl,
+  gate: CacheGate,
 ): Promise<void> {
   const end = prompt.length - 1;
   let pieceTokens: number = engineLimits.prefillFirstTokens;
   while (sequence.nextTokenIndex < end) {
+    await gate.pass();
     const start = sequence.nextTokenIndex;
     const startedMs = control.nowMs();
     await sequence.evaluateWithoutGeneratingNewTokens(

@@ -3,7 +3,7 @@
 import { z } from 'zod';
 import type { ChatMessage, OutputFormat, TextOrTokens } from '../../inference/request.ts';
 import { isErrorCode } from '../../util/errors.ts';
-import { eventLimits } from '../../util/limits.ts';
+import { eventLimits, hardwareLimits, requestLimits } from '../../util/limits.ts';
 
 /** What the node says. `job` numbers a request within the life of one process. */
 export type ToWorker =
@@ -64,6 +64,8 @@ export interface WorkerSampling {
 const count = z.number().int().nonnegative().max(eventLimits.usageTokens);
 const tokenIds = z.array(z.number().int().nonnegative()).max(eventLimits.deltaTokens);
 const job = z.number().int().nonnegative();
+/** The runtime joins the names of all its devices. */
+const deviceNamesLength = hardwareLimits.devices * (hardwareLimits.nameLength + 3);
 const errorCode = z.string().refine(isErrorCode);
 
 /** What the process says, checked. */
@@ -87,13 +89,19 @@ export const fromWorker = z.discriminatedUnion('type', [
     values: z.instanceof(Float32Array).refine((values) => values.length <= eventLimits.vectorLength),
   }),
   z.object({ type: z.literal('score'), job, index: count, score: z.number() }),
-  z.object({ type: z.literal('tokens'), job, tokenIds }),
+  z.object({
+    type: z.literal('tokens'),
+    job,
+    tokenIds: z.array(z.number().int().nonnegative()).max(requestLimits.maxTokens),
+  }),
+  /** A cancel was heard; the job ends as soon as what is being computed is done. */
+  z.object({ type: z.literal('cancelling'), job }),
   z.object({
     type: z.literal('devices'),
     job,
     devices: z.array(
       z.object({
-        name: z.string().max(256),
+        name: z.string().max(deviceNamesLength),
         totalBytes: z.number().nonnegative(),
         freeBytes: z.number().nonnegative(),
       }),

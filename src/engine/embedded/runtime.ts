@@ -13,8 +13,10 @@ import { getLlama, InsufficientMemoryError } from 'node-llama-cpp';
 import type { OutputFormat, TextOrTokens } from '../../inference/request.ts';
 import { MeshnodeError } from '../../util/errors.ts';
 import { engineLimits } from '../../util/limits.ts';
+import { CacheGate } from './cache-gate.ts';
 import { ChatTemplate, fallbackTemplate } from './chat-template.ts';
 import { type GenerationControl, type GenerationResult, generate } from './generation.ts';
+import { grammarDepth } from './grammar-depth.ts';
 import type { GenerateCommand, LoadCommand } from './protocol.ts';
 import { anyObject, toGrammarSchema } from './schema-grammar.ts';
 import { Slots } from './slots.ts';
@@ -32,6 +34,9 @@ export interface RuntimeDevice {
 const poolingNone = 0;
 const poolingRank = 4;
 
+/** What llama.cpp complained about last: its own errors say less than its log. */
+let lastComplaint: string | undefined;
+
 /** Starts the native runtime; never compiles anything. Rejects with `engine_missing` where no prebuilt one fits. */
 export async function startRuntime(): Promise<Llama> {
   try {
@@ -42,6 +47,7 @@ export async function startRuntime(): Promise<Llama> {
       // The node's log takes the process's standard error; llama.cpp's own chatter stays out of it.
       logger: (level, message) => {
         if (level === 'error' || level === 'fatal') {
+          lastComplaint ??= message.trim();
           process.stderr.write(`${message.trimEnd()}\n`);
         }
       },
@@ -73,6 +79,9 @@ export class Runtime {
   readonly #model: LlamaModel;
   readonly #work: Work;
   readonly #template: ChatTemplate | undefined;
+  readonly #gate = new CacheGate();
+  /** Characters of the longest token. */
+  readonly #longestToken: number;
   readonly #grammars = new Map<string, LlamaGrammar>();
 
   /** Loads a model. Rejects with `model_too_large` or `model_failed`. */
@@ -98,6 +107,7 @@ export class Runtime {
     this.#model = model;
     this.#work = work;
     this.contextTokens = work.contextTokens;
+    this.#longestToken = longestToken(model);
     this.slotCount = work.kind === 'generate' ? work.sequences : 1;
     if (work.kind !== 'generate') {
       this.kinds = [work.kind === 'embed' ? 'embedding' : 'rerank'];
@@ -117,6 +127,16 @@ export class Runtime {
   /** Token ids of a plain text: nothing in it counts as a special token. */
   tokenize(text: string): number[] {
     return this.#model.tokenize(text);
+  }
+
+  /** Refuses by its length what cannot fit, because tokenizing stops everything else in this process. */
+  #assertMayFit(text: string): void {
+    if (text.length > this.contextTokens * this.#longestToken) {
+      throw new MeshnodeError(
+        'context_length_exceeded',
+        `The input has ${text.length} characters; this model is served with a context of ${this.contextTokens} tokens.`,
+      );
+    }
   }
 
   /** Generates an answer; see generation.ts. `onPrompt` tells the length of the prompt before anything is computed. */
@@ -142,7 +162,7 @@ export class Runtime {
       grammar,
     };
     return this.#work.slots.with(prompt, control.signal, (sequence) =>
-      generate(this.#model, sequence, task, control),
+      generate(this.#model, sequence, task, control, this.#gate),
     );
   }
 
@@ -172,6 +192,7 @@ export class Runtime {
     if (this.#work.kind !== 'rank') {
       throw new MeshnodeError('model_unsupported', 'This model does not rank documents.');
     }
+    this.#assertMayFit(query + document);
     const tokens = this.#work.context.calculateInputLength(query, document);
     if (tokens >= this.contextTokens) {
       throw contextExceeded(tokens, this.contextTokens);
@@ -182,6 +203,7 @@ export class Runtime {
   #promptTokens(input: GenerateCommand['input']): Token[] {
     if ('messages' in input) {
       const text = this.#template?.render(input.messages) ?? '';
+      this.#assertMayFit(text);
       const tokens = this.#model.tokenize(text, true);
       const { bos, bosString, shouldPrependBosToken } = this.#model.tokens;
       const hasBos = bosString !== null && text.startsWith(bosString);
@@ -202,6 +224,7 @@ export class Runtime {
 
   #inputTokens(input: TextOrTokens): Token[] {
     if (typeof input === 'string') {
+      this.#assertMayFit(input);
       return this.#model.tokenize(input);
     }
     const size = this.#model.fileInfo.metadata.tokenizer.ggml.tokens.length;
@@ -234,6 +257,7 @@ export class Runtime {
   async #createGrammar(format: Exclude<OutputFormat, { type: 'text' }>): Promise<LlamaGrammar> {
     try {
       if (format.type === 'grammar') {
+        assertShallow(format.grammar);
         return await this.#llama.createGrammar({ grammar: format.grammar });
       }
       const schema = format.type === 'json' ? anyObject : toGrammarSchema(format.schema);
@@ -293,6 +317,14 @@ async function createWork(model: LlamaModel, command: LoadCommand): Promise<Work
   };
 }
 
+function longestToken(model: LlamaModel): number {
+  let longest = 1;
+  for (const token of model.fileInfo.metadata.tokenizer.ggml.tokens) {
+    longest = Math.max(longest, token.length);
+  }
+  return longest;
+}
+
 function poolingOf(model: LlamaModel): number {
   const { architecture } = model.fileInfo.metadata.general;
   const own = (model.fileInfo.metadata as unknown as Record<string, { pooling_type?: number } | undefined>)[
@@ -314,6 +346,18 @@ function corrected(grammar: string): string {
     throw new MeshnodeError('internal', 'The runtime makes grammars of an unknown form.');
   }
   return [root.slice(0, -padding.length), ...rules].join('\n').replaceAll(exponent, '');
+}
+
+function assertShallow(grammar: string): void {
+  if (grammarDepth(grammar) > engineLimits.grammarDepth) {
+    throw new MeshnodeError(
+      'invalid_schema',
+      `The grammar nests deeper than ${engineLimits.grammarDepth} levels.`,
+      {
+        param: 'grammar',
+      },
+    );
+  }
 }
 
 function unitLength(vector: readonly number[]): Float32Array<ArrayBuffer> {
@@ -341,6 +385,7 @@ function loadFailure(cause: unknown): MeshnodeError {
       },
     );
   }
-  const reason = cause instanceof Error ? cause.message.split('\n')[0]?.slice(0, 300) : String(cause);
+  const said = lastComplaint ?? (cause instanceof Error ? cause.message : String(cause));
+  const reason = said.split('\n')[0]?.slice(0, 300);
   return new MeshnodeError('model_failed', `llama.cpp could not load the model: ${reason}`, { cause });
 }

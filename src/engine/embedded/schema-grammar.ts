@@ -3,6 +3,7 @@
 import type { GbnfJsonSchema } from 'node-llama-cpp';
 import { MeshnodeError } from '../../util/errors.ts';
 import { isJsonObject, type JsonObject, type JsonValue } from '../../util/json.ts';
+import { engineLimits } from '../../util/limits.ts';
 
 /** Keywords that describe and do not constrain: they are dropped. `format` is an annotation by the standard. */
 const annotations = new Set([
@@ -46,11 +47,33 @@ export const anyObject = { type: 'object', additionalProperties: true } as const
 
 /** The same schema in node-llama-cpp's words. Throws `invalid_schema` naming the keyword it has no word for. */
 export function toGrammarSchema(schema: JsonValue): GbnfJsonSchema {
+  assertSmall(schema);
   const root = mapSchema(schema, 'schema');
   const defs = isJsonObject(schema) ? (schema['$defs'] ?? schema['definitions']) : undefined;
   const mapped = isJsonObject(defs) ? { ...root, $defs: mapEach(defs, 'schema.$defs') } : root;
   // The library's type follows every literal of a schema; ours is only known at run time.
   return mapped as GbnfJsonSchema;
+}
+
+/**
+ * Refuses schemas whose grammar would take the process seconds to build. Counting all objects counts every
+ * schema in it, as each is mapped once.
+ */
+function assertSmall(schema: JsonValue): void {
+  let left: number = engineLimits.schemaNodes;
+  const count = (value: JsonValue): void => {
+    if (Array.isArray(value) && value.length > engineLimits.schemaAlternatives) {
+      throw refused('schema', `has a list of more than ${engineLimits.schemaAlternatives} entries`);
+    }
+    if (typeof value === 'object' && value !== null) {
+      left--;
+      if (left < 0) {
+        throw refused('schema', `holds more than ${engineLimits.schemaNodes} schemas and lists`);
+      }
+      Object.values(value).forEach(count);
+    }
+  };
+  count(schema);
 }
 
 function mapSchema(schema: JsonValue, path: string): JsonObject {
@@ -85,7 +108,8 @@ function mapTyped(schema: JsonObject, path: string): JsonObject {
     return anyValue as unknown as JsonObject;
   }
   if (Array.isArray(type)) {
-    return { oneOf: type.map((one) => mapTyped({ ...onlyFor(schema, one), type: one }, path)) };
+    // Each type once: the keywords of a type repeated would be mapped again, twice as many at every level.
+    return { oneOf: [...new Set(type)].map((one) => mapTyped({ ...onlyFor(schema, one), type: one }, path)) };
   }
   const keywords = typeof type === 'string' ? keywordsOfType[type] : undefined;
   if (typeof type !== 'string' || keywords === undefined) {
@@ -187,12 +211,22 @@ function picked(schema: JsonObject, keywords: readonly string[]): JsonObject {
 }
 
 function allowOnly(schema: JsonObject, keywords: readonly string[], path: string): void {
-  for (const keyword of Object.keys(schema)) {
-    const known = keywords.includes(keyword) || annotations.has(keyword);
+  for (const [keyword, value] of Object.entries(schema)) {
+    const known = keywords.includes(keyword) || annotations.has(keyword) || isNoBound(keyword, value);
     if (!known && keyword !== '$defs' && keyword !== 'definitions') {
       throw refused(path, `uses the keyword '${keyword}', which this engine cannot enforce`);
     }
   }
+}
+
+/** Bounds that leave every exact integer in: schema libraries write them for "any integer". */
+function isNoBound(keyword: string, value: JsonValue): boolean {
+  if (typeof value !== 'number') {
+    return false;
+  }
+  const least = keyword === 'minimum' || keyword === 'exclusiveMinimum';
+  const most = keyword === 'maximum' || keyword === 'exclusiveMaximum';
+  return (least && value <= Number.MIN_SAFE_INTEGER) || (most && value >= Number.MAX_SAFE_INTEGER);
 }
 
 function literal(value: JsonValue, path: string): string | number | boolean | null {

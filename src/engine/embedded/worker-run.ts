@@ -5,6 +5,7 @@ import type { Clock, Timer } from '../../util/clock.ts';
 import { MeshnodeError } from '../../util/errors.ts';
 import { engineLimits, eventLimits } from '../../util/limits.ts';
 import type { Logger } from '../../util/logging.ts';
+import { engineEnvironment } from '../engine-environment.ts';
 import { describeExit, type OwnProcess, type ProcessExit, startOwnProcess } from '../process.ts';
 import type { EmbeddedEngineComponents } from './components.ts';
 import { type FromWorker, fromWorker, type JobMessage, type LoadCommand, type ToWorker } from './protocol.ts';
@@ -20,6 +21,7 @@ export function startWorker(
   return startOwnProcess({
     modulePath,
     name: `embedded/${name}`,
+    env: engineEnvironment(process.env),
     clock: components.clock,
     log: components.log,
     ...(components.registry === undefined ? {} : { registry: components.registry }),
@@ -62,11 +64,17 @@ export class WorkerRun {
     onFraction: (fraction: number) => void,
   ): Promise<void> {
     const loaded = Promise.withResolvers<WorkerFacts>();
+    const heard = Promise.withResolvers<void>();
+    let warmUp: Timer | undefined;
     const onAbort = (): void => loaded.reject(signal.reason);
     signal.addEventListener('abort', onAbort, { once: true });
     this.#onLoadMessage = (message) => {
+      heard.resolve();
       if (message.type === 'load-progress') {
         onFraction(message.fraction);
+        if (message.fraction === 1) {
+          warmUp ??= this.#clock.after(engineLimits.warmUpMs, () => loaded.reject(loadTimeout()));
+        }
       } else if (message.type === 'loaded') {
         loaded.resolve(message);
       } else if (message.type === 'load-failed') {
@@ -77,11 +85,14 @@ export class WorkerRun {
     try {
       signal.throwIfAborted();
       this.#process.send(command);
+      const first = Promise.race([heard.promise, loaded.promise]);
+      await withTimeout(this.#clock, engineLimits.startTimeoutMs, first, startTimeout);
       this.#facts = await withTimeout(this.#clock, engineLimits.loadTimeoutMs, loaded.promise, loadTimeout);
     } catch (failure) {
       await this.stop();
       throw failure;
     } finally {
+      warmUp?.cancel();
       this.#onLoadMessage = undefined;
       signal.removeEventListener('abort', onAbort);
     }
@@ -127,19 +138,23 @@ export class WorkerRun {
     this.#process.kill();
   }
 
-  /** A process that does not let go of a cancelled job in time hangs: it is killed, the supervisor starts another. */
+  /**
+   * A process that does not hear of a cancel in time hangs, as does one that heard of it and never lets go:
+   * it is killed, the supervisor starts another. What is being computed may take long on a slow machine.
+   */
   #cancel(job: number, channel: JobChannel): void {
     this.#process.send({ type: 'cancel', job } satisfies ToWorker);
     channel.finished = true;
-    const watch = this.#clock.after(
-      engineLimits.cancelMs,
-      () => {
-        this.#log.error({ job }, 'the engine ignores a cancel: its process is killed');
-        this.kill();
-      },
-      { keepAlive: false },
-    );
-    this.#cancelled.set(job, watch);
+    this.#watchCancel(job, engineLimits.cancelMs);
+  }
+
+  #watchCancel(job: number, patienceMs: number): void {
+    this.#cancelled.get(job)?.cancel();
+    const onTimeout = (): void => {
+      this.#log.error({ job }, 'the engine ignores a cancel: its process is killed');
+      this.kill();
+    };
+    this.#cancelled.set(job, this.#clock.after(patienceMs, onTimeout, { keepAlive: false }));
   }
 
   #receive(raw: unknown): void {
@@ -165,6 +180,9 @@ export class WorkerRun {
     if (last) {
       this.#cancelled.get(message.job)?.cancel();
       this.#cancelled.delete(message.job);
+    }
+    if (message.type === 'cancelling' && this.#cancelled.has(message.job)) {
+      this.#watchCancel(message.job, engineLimits.stallMs);
     }
     const channel = this.#jobs.get(message.job);
     if (channel === undefined) {
@@ -235,6 +253,12 @@ function diedWhileLoading(exit: ProcessExit): MeshnodeError {
   return new MeshnodeError('model_failed', `The process of the engine ${how} while it loaded the model.`, {
     hint: 'Run `meshnode doctor`. If the file is damaged, download it again; if memory ran out, lower --ctx.',
     cause: exit.logTail,
+  });
+}
+
+function startTimeout(): MeshnodeError {
+  return new MeshnodeError('model_failed', 'The process of the engine does not say anything.', {
+    hint: 'Run `meshnode doctor`; a stuck graphics driver can be the reason.',
   });
 }
 

@@ -33,6 +33,7 @@ function receive(message: ToWorker): void {
       void load(message);
       return;
     case 'cancel':
+      say({ type: 'cancelling', job: message.job });
       jobs.get(message.job)?.abort.abort(new MeshnodeError('cancelled', 'The request was cancelled.'));
       resume(jobs.get(message.job));
       return;
@@ -49,6 +50,7 @@ function receive(message: ToWorker): void {
 
 async function load(command: Extract<ToWorker, { type: 'load' }>): Promise<void> {
   try {
+    say({ type: 'load-progress', fraction: 0 });
     const llama = await startRuntime();
     runtime = await Runtime.load(llama, command, (fraction) => say({ type: 'load-progress', fraction }));
     say({
@@ -153,6 +155,9 @@ async function rerank(
   for (const [index, document] of command.documents.entries()) {
     signal.throwIfAborted();
     const { score, tokens } = await model.rank(command.query, document);
+    if (!Number.isFinite(score)) {
+      throw new MeshnodeError('engine_error', 'The model gave no number for a document.');
+    }
     promptTokens += tokens;
     say({ type: 'score', job: command.job, index, score });
   }

@@ -2,6 +2,7 @@ import { createHash } from 'node:crypto';
 import OpenAI from 'openai';
 import { describe, expect, it } from 'vitest';
 import { startApi } from '../../../src/api/api.ts';
+import { hashedKey } from '../../../src/http/guards.ts';
 import type { InferenceEvent } from '../../../src/inference/events.ts';
 import { rawConnect, rawGet, rawPost } from '../../support/raw-http.ts';
 import {
@@ -12,7 +13,7 @@ import {
   ScriptedDispatch,
   usage,
 } from '../../support/scripted-dispatch.ts';
-import { apiOptions, hello, startTestApi } from '../../support/test-api.ts';
+import { apiOptions, hello, keyRing, startTestApi } from '../../support/test-api.ts';
 
 const failure = (event: Partial<Extract<InferenceEvent, { type: 'error' }>>): InferenceEvent => ({
   type: 'error',
@@ -151,6 +152,15 @@ describe('whole answers over HTTP', () => {
 });
 
 describe('failures over HTTP', () => {
+  it('name the node that answered, to whoever may ask', async () => {
+    const { url } = await startTestApi(undefined, { keys: keyRing(hashedKey('mine', 'a-key')) });
+    const peerOf = async (path: string, key: string) =>
+      (await fetch(`${url}${path}`, { headers: { 'x-api-key': key } })).headers.get('x-meshnode-peer');
+    expect(await peerOf('/v1/models', 'a-key')).toBe('workstation');
+    expect(await peerOf('/v1/nothing', 'a-key')).toBe('workstation');
+    expect(await peerOf('/v1/models', 'wrong')).toBeNull();
+  });
+
   it('have message, type, param and code, and a request id (point 10)', async () => {
     const { post } = await startTestApi();
     const response = await post(
@@ -377,7 +387,7 @@ describe('waiting for a model', () => {
 
 describe('who may call', () => {
   const sha256 = createHash('sha256').update('secret').digest('hex');
-  const apiKeys = [{ name: 'laptop', sha256 }];
+  const keys = keyRing({ name: 'laptop', sha256 });
 
   it('is everybody on this machine, without a key', async () => {
     const api = await startTestApi();
@@ -389,7 +399,7 @@ describe('who may call', () => {
   });
 
   it('is who has a key, in either header, once there are keys (point 23)', async () => {
-    const api = await startTestApi(undefined, { apiKeys, host: '0.0.0.0' });
+    const api = await startTestApi(undefined, { keys, host: '0.0.0.0' });
     const statusWith = async (headers: Record<string, string>, path = '/v1/models') =>
       (await fetch(`${api.url}${path}`, { headers })).status;
     expect(await statusWith({ authorization: 'Bearer secret' })).toBe(200);
@@ -426,7 +436,7 @@ describe('who may call', () => {
   });
 
   it('is told to browsers before they send a request', async () => {
-    const api = await startTestApi(undefined, { apiKeys });
+    const api = await startTestApi(undefined, { keys });
     const preflight = (origin: string, path = '/v1/chat/completions') =>
       fetch(`${api.url}${path}`, {
         method: 'OPTIONS',

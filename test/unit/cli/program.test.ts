@@ -48,6 +48,7 @@ describe('the command line', () => {
     const { exitCode, stdout, stderr } = await runCommandLine(['status', '--json'], { MESHNODE_HOME: home });
     expect(exitCode).toBe(69);
     expect(JSON.parse(stdout)).toMatchObject({
+      time: expect.stringMatching(/^\d{4}-\d\d-\d\dT[\d:.]+Z$/),
       event: 'error',
       code: 'node_not_running',
       hint: expect.any(String),
@@ -72,6 +73,49 @@ describe('meshnode version', () => {
       node: process.version,
       platform: `${process.platform}-${process.arch}`,
     });
+  });
+});
+
+describe('meshnode models', () => {
+  it('calls no model fitting that it would not suggest for its size', async () => {
+    const home = await mkdtemp(join(tmpdir(), 'meshnode-cli-'));
+    const { stdout } = await runCommandLine(['models'], { MESHNODE_HOME: home, MESHNODE_MAX_VRAM: '2GiB' });
+    // Its weights alone would fit.
+    expect(stdout).toMatch(/^qwen3-1\.7b +chat .* no$/m);
+  });
+
+  it('pull tells programs what came, and when', async () => {
+    const home = await mkdtemp(join(tmpdir(), 'meshnode-cli-'));
+    const { stdout } = await runCommandLine(['models', 'pull', 'demo', '--json'], { MESHNODE_HOME: home });
+    const events = stdout
+      .trim()
+      .split('\n')
+      .map((line) => JSON.parse(line));
+    expect(events.at(-1)).toMatchObject({ event: 'pulled', model: 'demo', path: expect.any(String) });
+    for (const { time } of events) {
+      expect(new Date(time).toISOString()).toBe(time);
+    }
+  });
+});
+
+describe('meshnode doctor', () => {
+  it('looks at the node that its options describe', async () => {
+    const home = await mkdtemp(join(tmpdir(), 'meshnode-cli-'));
+    const argv = ['doctor', '--json', '--host', '0.0.0.0', '--port', '0', '--engine', 'llama-server'];
+    const attach = ['--console-port', '0', '--attach', 'http://127.0.0.1:9'];
+    const { exitCode, stdout } = await runCommandLine([...argv, ...attach], { MESHNODE_HOME: home });
+    const results = stdout
+      .trim()
+      .split('\n')
+      .map((line) => JSON.parse(line));
+    const outcomes = Object.fromEntries(results.map(({ check, outcome }) => [check, outcome]));
+    expect(outcomes).toMatchObject({
+      'API port': 'ok',
+      'API access': 'failed',
+      'engine llama-server': 'warning',
+      'attached server http://127.0.0.1:9': 'failed',
+    });
+    expect(exitCode).toBe(1);
   });
 });
 

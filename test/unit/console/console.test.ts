@@ -39,7 +39,13 @@ class NodeDouble implements ManagedNode {
 
   models() {
     return [
-      { name: 'demo', reference: 'demo', stage: 'ready' as const, createdAt: '2026-01-01T00:00:00.000Z' },
+      {
+        name: 'demo',
+        reference: 'demo',
+        aliases: [],
+        stage: 'ready' as const,
+        createdAt: '2026-01-01T00:00:00.000Z',
+      },
     ];
   }
 

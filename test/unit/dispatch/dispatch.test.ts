@@ -133,7 +133,15 @@ describe('a request for a model that is ready', () => {
       where: 'local',
       reason: 'only',
       model: 'demo',
+      ignored: [],
     });
+  });
+
+  it('tells which fields of the engine`s own the engine does not heed', async () => {
+    const { clock, dispatch } = await setUp();
+    const answer = dispatch.infer(chat({ extra: { mirostat: 1 } }), options());
+    await finish(clock, new Reading(answer));
+    expect(answer.route().ignored).toEqual(['mirostat']);
   });
 
   it('leaves no timer behind', async () => {
@@ -420,6 +428,31 @@ describe('an answer that goes wrong', () => {
     const reading = new Reading(dispatch.infer(chat(), options()));
     await finish(clock, reading);
     expect(last(reading)).toMatchObject({ code: 'engine_protocol' });
+  });
+
+  it('waits for the engine to be back if it was lost before it gave anything, for who can be held', async () => {
+    const lostOnce = async (fields: Partial<DispatchOptions>) => {
+      const { clock, model, models, dispatch } = await setUp({ firstTokenDelayMs: 100 });
+      model.onChange(({ state }) => {
+        models.set({ name: 'demo', stage: state === 'ready' ? 'ready' : 'loading', sizeBytes: 1 }, model);
+      });
+      const answer = dispatch.infer(chat(), options(fields));
+      const reading = new Reading(answer);
+      await clock.advance(50);
+      model.crash();
+      await finish(clock, reading);
+      return { reading, attempts: answer.route().attempts };
+    };
+    const held = await lostOnce({ stream: true });
+    expect(last(held.reading)).toEqual({ type: 'end' });
+    expect(held.attempts).toBe(2);
+    expect(held.reading.types().filter((type) => type === 'accepted')).toHaveLength(1);
+    const notHeld = await lostOnce({ stream: false });
+    expect(last(notHeld.reading)).toMatchObject({
+      type: 'error',
+      code: 'engine_lost',
+      phase: 'before-output',
+    });
   });
 
   it('is the error of the engine if its process dies', async () => {

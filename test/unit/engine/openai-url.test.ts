@@ -95,6 +95,9 @@ describe('an attached server', () => {
     expect(model.state.state).toBe('restarting');
     const meanwhile = await collect(model, chatRequest('double', prompt));
     expect(meanwhile.error?.code).toBe('engine_unavailable');
+    // Its address is for the owner of the node, not for clients.
+    expect(attached.health.error?.message).toContain(server.url);
+    expect(meanwhile.error?.message).toBe('The attached server does not answer at present.');
     await server.start();
     await onceServer(attached, () => attached.health.ok);
     await complete(model, chatRequest('double', prompt, { maxTokens: 2 }));
@@ -264,6 +267,16 @@ describe('a refusal', () => {
       refusal: { status: 500, body: body(`${'x'.repeat(2_000)}\nsecond`) },
     });
     expect(error?.message).toMatch(/^The attached server says: x{500}$/);
+  });
+
+  test.each([
+    ['dial tcp 10.1.2.3:8080: connection refused', 'dial tcp [address]: connection refused'],
+    ['upstream http://gpu-7.internal:8080/v1/chat is down', 'upstream [address] is down'],
+    ['connect [fd00::7]:443, then localhost:1234', 'connect [address], then [address]'],
+    ['messages[0] has no "content": 12:30', 'messages[0] has no "content": 12:30'],
+  ])('that says "%s" is passed on without addresses', async (said, shown) => {
+    const { error } = await answerOf({ refusal: { status: 500, body: body(said) } });
+    expect(error?.message).toBe(`The attached server says: ${shown}`);
   });
 
   test('of a huge body is read no further than needed', async () => {

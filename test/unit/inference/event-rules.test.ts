@@ -203,3 +203,28 @@ describe('EventRules', () => {
     expect(firstViolation(chat, [accepted, error('before-output')])).toBeUndefined();
   });
 });
+
+describe('the length of a whole answer', () => {
+  it('is bounded, so that whoever keeps it to the end does not run out of memory', () => {
+    const rules = new EventRules(chat);
+    rules.check(accepted);
+    const longest = delta({ text: 'x'.repeat(eventLimits.deltaChars) });
+    const pieces = eventLimits.answerChars / eventLimits.deltaChars;
+    for (let piece = 0; piece < pieces; piece++) {
+      expect(rules.check(longest)).toBeUndefined();
+    }
+    expect(rules.check(text)?.message).toContain(String(eventLimits.answerChars));
+  });
+
+  it('counts log probabilities', () => {
+    const rules = new EventRules(chat);
+    rules.check(accepted);
+    const top = Array.from({ length: 20 }, () => ({ token: 'a', bytes: [97], logprob: -1 }));
+    const logprobs = Array.from({ length: 1000 }, () => ({ token: 'a', bytes: [97], logprob: -1, top }));
+    let refusal: MeshnodeError | undefined;
+    for (let piece = 0; piece < 100 && refusal === undefined; piece++) {
+      refusal = rules.check(delta({ logprobs }));
+    }
+    expect(refusal?.code).toBe('engine_protocol');
+  });
+});

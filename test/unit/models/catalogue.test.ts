@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
-import { catalogue, catalogueNames, suggestModel } from '../../../src/models/catalogue.ts';
+import { catalogue, catalogueNames, fitsMemory, suggestModel } from '../../../src/models/catalogue.ts';
 import { parseReference } from '../../../src/models/reference.ts';
 
 const GB = 1e9;
@@ -48,6 +48,7 @@ describe('the suggested model', () => {
         (bytes, more) => {
           const small = suggestModel(catalogue, bytes);
           const large = suggestModel(catalogue, bytes * more);
+          expect(small === undefined || fitsMemory(small, bytes)).toBe(true);
           if (small !== undefined && large !== undefined) {
             expect(small.kind).toBe('chat');
             expect(small.sizeBytes).toBeLessThan(bytes * 0.9);

@@ -7,6 +7,8 @@ import { afterEach, describe, expect, it } from 'vitest';
 import type { Engine } from '../../../src/engine/engine.ts';
 import type { Hardware } from '../../../src/engine/hardware/device.ts';
 import {
+  checkAccess,
+  checkAttached,
   checkConfig,
   checkDataFolder,
   checkDisk,
@@ -15,10 +17,15 @@ import {
   checkNode,
   checkPort,
 } from '../../../src/node/checks.ts';
+import { resolveConfig } from '../../../src/node/config.ts';
+import { enginesOf } from '../../../src/node/machine-parts.ts';
+import { systemClock } from '../../../src/util/clock.ts';
 import { MeshnodeError } from '../../../src/util/errors.ts';
+import { silentLogger } from '../../../src/util/logging.ts';
+import { systemRandom } from '../../../src/util/random.ts';
 import { DoubleEngine } from '../../support/double-engine.ts';
 
-const never = new AbortController().signal;
+const needed = { needed: true, signal: new AbortController().signal };
 const GiB = 1024 ** 3;
 
 describe('checkNode', () => {
@@ -30,7 +37,7 @@ describe('checkNode', () => {
 });
 
 describe('checkConfig', () => {
-  const paths = { configFile: '/home/a/config.toml', dataDir: '/home/a', cacheDir: '/home/a/cache' };
+  const paths = { configFile: '/home/a/config.toml', dataDir: '/home/a' };
 
   it('fails with the line that is wrong', async () => {
     const load = () => Promise.reject(new MeshnodeError('config_invalid', '/home/a/config.toml:3: broken'));
@@ -93,16 +100,39 @@ describe('checkEngine', () => {
       available: async () => ({ ok: false, reason: 'Not installed.', hint: 'Install it.' }),
       load: () => Promise.reject(new Error('must not be called')),
     };
-    expect(await checkEngine(engine, '/demo', never)).toMatchObject({
+    expect(await checkEngine(engine, '/demo', needed)).toMatchObject({
       outcome: 'failed',
       found: 'Not installed.',
       hint: 'Install it.',
     });
   });
 
+  it('only warns of it if the node is not to load files', async () => {
+    const engine: Engine = {
+      name: 'embedded',
+      available: async () => ({ ok: false, reason: 'Not installed.', hint: 'Install it.' }),
+      load: () => Promise.reject(new Error('must not be called')),
+    };
+    expect(await checkEngine(engine, '/demo', { ...needed, needed: false })).toMatchObject({
+      outcome: 'warning',
+      hint: 'Install it.',
+    });
+  });
+
+  it('fails for an engine that does not exist yet, and says which to use', async () => {
+    const { config } = resolveConfig({ engine: 'llama-server' }, {}, undefined);
+    const components = { clock: systemClock, random: systemRandom, log: silentLogger };
+    const [engine] = enginesOf(config, components);
+    expect(engine && (await checkEngine(engine, '/demo', needed))).toMatchObject({
+      check: 'engine llama-server',
+      outcome: 'failed',
+      hint: expect.stringContaining('--engine auto'),
+    });
+  });
+
   it('fails when the engine cannot load', async () => {
     const broken = new DoubleEngine({ failLoad: new MeshnodeError('model_failed', 'It broke.') });
-    expect(await checkEngine(broken, '/demo', never)).toMatchObject({
+    expect(await checkEngine(broken, '/demo', needed)).toMatchObject({
       outcome: 'failed',
       found: 'It broke.',
     });
@@ -116,14 +146,62 @@ describe('checkEngine', () => {
         { type: 'end' },
       ],
     });
-    expect(await checkEngine(mute, '/demo', never)).toMatchObject({
+    expect(await checkEngine(mute, '/demo', needed)).toMatchObject({
       outcome: 'failed',
       hint: expect.any(String),
     });
   });
 
   it('passes an engine that answers', async () => {
-    expect((await checkEngine(new DoubleEngine({}), '/demo', never)).outcome).toBe('ok');
+    expect((await checkEngine(new DoubleEngine({}), '/demo', needed)).outcome).toBe('ok');
+  });
+});
+
+describe('checkAccess', () => {
+  it('fails when others can call and there is no key', async () => {
+    for (const keys of [undefined, []]) {
+      expect(await checkAccess('0.0.0.0', async () => keys)).toMatchObject({
+        outcome: 'failed',
+        found: expect.stringContaining('0.0.0.0'),
+        hint: expect.stringContaining('meshnode keys create'),
+      });
+    }
+    expect(await checkAccess('0.0.0.0', async () => ['a key'])).toMatchObject({ outcome: 'ok' });
+    expect(await checkAccess('127.0.0.1', async () => undefined)).toMatchObject({ outcome: 'ok' });
+  });
+
+  it('fails when the keys cannot be read', async () => {
+    const keys = () => Promise.reject(new MeshnodeError('config_invalid', 'The file of keys is damaged.'));
+    expect(await checkAccess('127.0.0.1', keys)).toMatchObject({
+      outcome: 'failed',
+      found: 'The file of keys is damaged.',
+    });
+  });
+});
+
+describe('checkAttached', () => {
+  const url = 'http://127.0.0.1:11434/v1';
+
+  it('fails with the reason when the server does not answer', async () => {
+    const connect = () => Promise.reject(new MeshnodeError('attach_failed', 'Nobody is there.'));
+    expect(await checkAttached(url, connect)).toMatchObject({
+      check: 'attached server http://127.0.0.1:11434',
+      outcome: 'failed',
+      found: 'Nobody is there.',
+      hint: expect.any(String),
+    });
+  });
+
+  it('warns of a server without a model, and lets go of it', async () => {
+    let closed = false;
+    const close = async (): Promise<void> => {
+      closed = true;
+    };
+    expect(await checkAttached(url, async () => ({ models: () => [], close }))).toMatchObject({
+      outcome: 'warning',
+      hint: expect.any(String),
+    });
+    expect(closed).toBe(true);
   });
 });
 
@@ -161,6 +239,9 @@ describe('checkDisk', () => {
 
   it('looks at the nearest folder that exists', async () => {
     const folder = await mkdtemp(join(tmpdir(), 'meshnode-disk-'));
-    expect((await checkDisk(join(folder, 'a', 'b'))).check).toBe('disk');
+    const below = join(folder, 'a', 'b');
+    const { found } = await checkDisk(below);
+    expect(found).toMatch(/^\d[\d.]* [KMGT]iB free for models/);
+    expect(found).toContain(below);
   });
 });

@@ -185,14 +185,12 @@ describe('the paths', () => {
     expect(nodePaths('/srv/node')).toEqual({
       configFile: '/srv/node/config.toml',
       dataDir: '/srv/node',
-      cacheDir: '/srv/node/cache',
     });
   });
 
   it('are those of the platform otherwise', () => {
-    const { configFile, dataDir, cacheDir } = nodePaths();
-    expect(new Set([configFile, dataDir, cacheDir]).size).toBe(3);
-    for (const path of [configFile, dataDir, cacheDir]) {
+    const { configFile, dataDir } = nodePaths();
+    for (const path of [configFile, dataDir]) {
       expect(path).toMatch(/meshnode/);
     }
   });

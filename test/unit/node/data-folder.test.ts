@@ -12,7 +12,7 @@ import { rejectionOf } from '../../support/thrown.ts';
 
 const random = systemRandom;
 const card = {
-  pid: 4711,
+  pid: process.pid,
   startedAt: '2026-01-01T00:00:00.000Z',
   version: '1.0.0',
   apiUrl: 'http://127.0.0.1:9337',
@@ -54,10 +54,10 @@ describe('a data folder', () => {
     await folder.announce(card);
     const error = await rejectionOf(openDataFolder(path, { random }));
     expect(error.code).toBe('data_dir_in_use');
-    expect(error.message).toContain('4711');
+    expect(error.message).toContain(String(process.pid));
     expect(error.message).toContain(card.apiUrl);
     expect(error.message).toContain(card.consoleUrl);
-    expect(error.details.data).toMatchObject({ pid: 4711, apiUrl: card.apiUrl });
+    expect(error.details.data).toMatchObject({ pid: process.pid, apiUrl: card.apiUrl });
     await folder.close();
   });
 
@@ -68,6 +68,15 @@ describe('a data folder', () => {
     expect(await findRunningNode(path)).toEqual({ card, consoleToken: folder.consoleToken });
     await folder.close();
     expect((await rejectionOf(findRunningNode(path))).code).toBe('node_not_running');
+  });
+
+  it('is not taken for that of a running node when the node was killed and left its card', async () => {
+    const gone = spawn(process.execPath, ['--version'], { stdio: 'ignore' });
+    await once(gone, 'exit');
+    const folder = await openDataFolder(path, { random });
+    await folder.announce({ ...card, pid: gone.pid ?? 0 });
+    expect((await rejectionOf(findRunningNode(path))).code).toBe('node_not_running');
+    await folder.close();
   });
 
   it('is free again when its node was killed', async () => {

@@ -1,5 +1,7 @@
 // The events of a node: numbered, kept, replayed, and not more of them than a reader needs.
+
 import { describe, expect, it } from 'vitest';
+import type { Capabilities } from '../../../src/engine/engine.ts';
 import { EventLog, type NumberedEvent } from '../../../src/node/events.ts';
 import { modelReporter } from '../../../src/node/model-events.ts';
 import type { ModelStatus } from '../../../src/serving/model-status.ts';
@@ -101,9 +103,18 @@ describe('events of models', () => {
     expect(JSON.stringify(heard())).not.toContain('./demo.gguf');
   });
 
-  it('call the models of an attached server remote', () => {
+  it('tell what a model can be asked for once it is ready', () => {
     const { clock, log, heard } = setUp();
-    modelReporter(log, clock)(status({ stage: 'ready', engine: 'openai-url' }));
-    expect(heard()[0]?.event).toMatchObject({ mode: 'remote' });
+    const report = modelReporter(log, clock);
+    const capabilities: Capabilities = {
+      kinds: new Set(['embedding']),
+      features: new Set(['seed'] as const),
+      extraFields: new Set<string>(),
+    };
+    report(status({ capabilities }));
+    report(status({ stage: 'ready', engine: 'embedded', capabilities }));
+    const [loading, ready] = heard().map(({ event }) => event);
+    expect(loading).not.toHaveProperty('kinds');
+    expect(ready).toMatchObject({ state: 'ready', kinds: ['embedding'] });
   });
 });

@@ -1,16 +1,17 @@
 // The machine's own parts in a whole node: a real attached server, real memory, real keys.
-import { mkdtemp, rm } from 'node:fs/promises';
+import { mkdtemp, realpath, rm, symlink, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import type { Device } from '../../../src/engine/hardware/device.ts';
 import { type Flags, resolveConfig } from '../../../src/node/config.ts';
-import { usableBytesOf } from '../../../src/node/machine-parts.ts';
+import { machineParts, type NodeParts, usableBytesOf } from '../../../src/node/machine-parts.ts';
 import { type RunningNode, startNode } from '../../../src/node/node.ts';
 import { systemClock } from '../../../src/util/clock.ts';
-import { silentLogger } from '../../../src/util/logging.ts';
+import { createLogger, silentLogger } from '../../../src/util/logging.ts';
 import { systemRandom } from '../../../src/util/random.ts';
 import { DoubleOpenAiServer } from '../../support/double-openai-server.ts';
+import { servedAs } from '../../support/served.ts';
 import { rejectionOf } from '../../support/thrown.ts';
 
 const serverKey = 'the-key-of-the-server';
@@ -38,12 +39,75 @@ function start(flags: Flags, environment: Record<string, string> = {}): Promise<
   );
 }
 
+/** The parts for these flags, which touch no server, and what they log. */
+async function partsFor(
+  flags: Flags,
+  environment: Record<string, string> = {},
+): Promise<{ parts: NodeParts; lines: string[] }> {
+  const { config } = resolveConfig(flags, environment, undefined);
+  const lines: string[] = [];
+  const log = createLogger('warn', { write: (line) => lines.push(line) }, { pretty: false });
+  const parts = await machineParts({
+    config,
+    environment,
+    dataDir,
+    clock: systemClock,
+    random: systemRandom,
+    log,
+  });
+  return { parts, lines };
+}
+
+describe('the key of attached servers', () => {
+  const attachKeyEnv = 'SERVER_KEY';
+  const environment = { SERVER_KEY: serverKey };
+
+  it('is refused if more than one server would get it', async () => {
+    const attach = ['https://one.example/v1', 'https://two.example/v1'];
+    const error = await rejectionOf(partsFor({ attach, attachKeyEnv }, environment));
+    expect(error.code).toBe('config_invalid');
+    expect(error.message).toContain('https://one.example, https://two.example');
+    await expect(partsFor({ attach })).resolves.toBeDefined();
+  });
+
+  it('may go to several addresses of one server', async () => {
+    const attach = ['https://one.example/a/v1', 'https://one.example:443/b/v1'];
+    const { lines } = await partsFor({ attach, attachKeyEnv }, environment);
+    expect(lines).toEqual([]);
+  });
+
+  it.each([
+    ['http://ai.example:8080/v1', 1],
+    ['http://192.168.1.7:8080/v1', 1],
+    ['http://127.0.0.1:8080/v1', 0],
+    ['http://[::1]:8080/v1', 0],
+    ['http://localhost:8080/v1', 0],
+  ])('is warned of if it goes over a network unencrypted: %s', async (url, warnings) => {
+    const { lines } = await partsFor({ attach: [url], attachKeyEnv }, environment);
+    expect(lines).toHaveLength(warnings);
+    expect(lines.join('')).not.toContain(serverKey);
+  });
+});
+
+describe('the identity of a model', () => {
+  it('is that of the file itself, by whatever link it is reached', async () => {
+    const [path, link] = [join(dataDir, 'model.gguf'), join(dataDir, 'link.gguf')];
+    await writeFile(path, '');
+    await symlink(path, link);
+    const { parts } = await partsFor({});
+    const identityOf = (path: string): Promise<string> =>
+      parts.ports.identity({ name: 'x', reference: 'x', path, files: [], sizeBytes: 0 });
+    expect(await identityOf(link)).toBe(await realpath(path));
+    expect(await identityOf(path)).toBe(await realpath(path));
+  });
+});
+
 describe('a node with the parts of its machine', () => {
   it('serves the models of a server it is attached to, with the key that the variable holds', async () => {
     const attach = [`http://127.0.0.1:${server.port}`];
     node = await start({ attach, attachKeyEnv: 'SERVER_KEY' }, { SERVER_KEY: serverKey });
     const { serving, apiUrl } = node;
-    await expect.poll(() => serving.find('llama')?.status.stage, { interval: 5 }).toBe('ready');
+    await expect.poll(() => servedAs(serving, 'llama')?.status.stage, { interval: 5 }).toBe('ready');
     const response = await fetch(`${apiUrl}/chat/completions`, {
       method: 'POST',
       headers: { 'content-type': 'application/json' },
@@ -64,15 +128,19 @@ describe('a node with the parts of its machine', () => {
     const missing = join(dataDir, 'missing.gguf');
     node = await start({ model: [missing] });
     const { serving } = node;
-    await expect.poll(() => serving.find('missing')?.status.stage, { interval: 5 }).toBe('failed');
-    expect(serving.find('missing')?.status.error?.code).toBe('model_file_missing');
+    await expect.poll(() => servedAs(serving, 'missing')?.status.stage, { interval: 5 }).toBe('failed');
+    expect(servedAs(serving, 'missing')?.status.error?.code).toBe('model_file_missing');
   });
 
   it('has no engine for files if it is told to use one that is not there', async () => {
     node = await start({ model: ['demo'], engine: 'llama-server' });
     const { serving } = node;
-    await expect.poll(() => serving.find('demo')?.status.stage, { interval: 5 }).toBe('failed');
-    expect(serving.find('demo')?.status.error?.code).toBe('engine_missing');
+    await expect.poll(() => servedAs(serving, 'demo')?.status.stage, { interval: 5 }).toBe('failed');
+    expect(servedAs(serving, 'demo')?.status.error).toMatchObject({
+      code: 'engine_missing',
+      message: expect.stringContaining('llama-server'),
+      hint: expect.stringContaining('--engine auto'),
+    });
   });
 });
 

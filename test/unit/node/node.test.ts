@@ -1,12 +1,13 @@
 // A whole node in this process, over an engine double: start order, events, the API before and after a
 // model is ready, and every way to stop.
-import { mkdtemp, readFile, rm } from 'node:fs/promises';
+import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { resolveConfig } from '../../../src/node/config.ts';
 import type { NodeConfig } from '../../../src/node/config-schema.ts';
 import { EventLog, type NodeEvent } from '../../../src/node/events.ts';
+import { createKey, keyFilePath } from '../../../src/node/key-file.ts';
 import type { NodeParts } from '../../../src/node/machine-parts.ts';
 import { type RunningNode, startNode } from '../../../src/node/node.ts';
 import { systemClock } from '../../../src/util/clock.ts';
@@ -14,6 +15,7 @@ import { MeshnodeError } from '../../../src/util/errors.ts';
 import { silentLogger } from '../../../src/util/logging.ts';
 import { systemRandom } from '../../../src/util/random.ts';
 import { DoubleEngine } from '../../support/double-engine.ts';
+import { servedAs } from '../../support/served.ts';
 import { rejectionOf } from '../../support/thrown.ts';
 
 let dataDir: string;
@@ -37,6 +39,7 @@ interface Setup {
 function partsOf({ engine = new DoubleEngine(), ports = {} }: Setup): NodeParts {
   return {
     engines: [engine],
+    close: async () => {},
     detectHardware: async () => ({
       devices: [],
       cpu: { model: 'double', logicalCores: 1, allowedCores: 1 },
@@ -51,7 +54,9 @@ function partsOf({ engine = new DoubleEngine(), ports = {} }: Setup): NodeParts 
         files: [],
         sizeBytes: 1,
       }),
+      identity: async ({ path }) => path,
       fit: async () => ({ neededBytes: 1, usableBytes: 1, contextTokens: 1 }),
+      demand: async () => 1,
       digest: async () => 'ab'.repeat(32),
       attach: async () => {
         throw new MeshnodeError('attach_failed', 'Nobody is there.');
@@ -189,6 +194,21 @@ describe('a node that starts', () => {
     expect((await chat(node, {}, { authorization: `Bearer ${key}` })).status).toBe(200);
   });
 
+  it('may listen for others with a key of its key file', async () => {
+    const { key } = await createKey(dataDir, 'laptop', {}, { clock: systemClock, random: systemRandom });
+    const { node, heard } = await start({ config: { host: '0.0.0.0', model: ['demo'] } });
+    await heardOf(heard, 'ready');
+    expect((await chat(node)).status).toBe(401);
+    expect((await chat(node, {}, { 'x-api-key': key })).status).toBe(200);
+  });
+
+  it('answers its owner, who shows the console’s token, whatever keys there are', async () => {
+    const { node, heard } = await start({ config: { apiKeys: ['k'.repeat(20)], model: ['demo'] } });
+    await heardOf(heard, 'ready');
+    const token = (await readFile(join(dataDir, 'console-token'), 'utf8')).trim();
+    expect((await chat(node, {}, { 'x-api-key': token })).status).toBe(200);
+  });
+
   it('keeps trying to reach a server to attach, and says once that it is not there', async () => {
     const { heard } = await start({ config: { attach: ['http://127.0.0.1:1'] } });
     await heardOf(heard, 'error');
@@ -210,6 +230,14 @@ describe('a node that cannot start', () => {
     { why: 'a model is no reference', config: { model: ['hf:'] }, code: 'model_ref_invalid' },
   ])('leaves the folder free if $why', async ({ config, code }) => {
     expect((await rejectionOf(start({ config }))).code).toBe(code);
+    await start();
+  });
+
+  it('leaves the folder free if its key file is damaged, or names no key for a node that others can reach', async () => {
+    await writeFile(keyFilePath(dataDir), '{');
+    expect((await rejectionOf(start())).code).toBe('config_invalid');
+    await writeFile(keyFilePath(dataDir), '{"keys":[]}');
+    expect((await rejectionOf(start({ config: { host: '0.0.0.0' } }))).code).toBe('key_required');
     await start();
   });
 
@@ -245,7 +273,7 @@ describe('management', () => {
     const { node } = await start();
     const load = await manage(node, '/api/models/load', { method: 'POST', body: '{"reference":"demo"}' });
     expect(load.status).toBe(202);
-    await expect.poll(() => node.serving.find('demo')?.status.stage, { interval: 5 }).toBe('ready');
+    await expect.poll(() => servedAs(node.serving, 'demo')?.status.stage, { interval: 5 }).toBe('ready');
     await manage(node, '/api/models/unload', { method: 'POST', body: '{"name":"demo"}' });
     expect((await chat(node)).status).toBe(404);
   });
@@ -296,7 +324,7 @@ describe('a node that stops', () => {
     const engine = new DoubleEngine();
     const { node, heard } = await start({ engine, config: { model: ['demo'] } });
     await heardOf(heard, 'ready');
-    const model = node.serving.find('demo')?.model;
+    const model = servedAs(node.serving, 'demo')?.model;
     await node.stop();
     expect(model?.state.state).toBe('unloaded');
   });

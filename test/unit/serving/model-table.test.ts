@@ -27,7 +27,7 @@ const ready: ModelEvent = {
   type: 'ready',
   key: 'demo',
   engine: 'embedded',
-  capabilities: { kinds: new Set(['chat']), features: new Set() },
+  capabilities: { kinds: new Set(['chat']), features: new Set(), extraFields: new Set() },
 };
 
 /** The table after events at the given times. */

@@ -52,6 +52,12 @@ describe('toGrammarSchema', () => {
     });
   });
 
+  it('takes the bounds that zod writes for any integer, and refuses those that mean something', () => {
+    const integer = { type: 'integer', minimum: -9007199254740991, maximum: 9007199254740991 };
+    expect(toGrammarSchema(integer)).toEqual({ type: 'integer' });
+    expect(() => toGrammarSchema({ ...integer, maximum: 10 })).toThrow("'maximum'");
+  });
+
   it('demands a required property that has no schema of its own', () => {
     expect(toGrammarSchema({ type: 'object', required: ['x'] })).toMatchObject({
       properties: { x: { oneOf: expect.any(Array) } },
@@ -76,6 +82,21 @@ describe('toGrammarSchema', () => {
     expect(() => toGrammarSchema({ $ref: 'https://example.org/x' })).toThrow('$ref');
     expect(() => toGrammarSchema({ type: 'colour' })).toThrow('unknown type');
     expect(() => toGrammarSchema({ anyOf: [] })).toThrow('empty anyOf');
+  });
+
+  it('is as quick for a schema that repeats its types at every level as for any other', () => {
+    let schema: JsonValue = { type: 'string' };
+    for (let level = 0; level < 60; level++) {
+      schema = { type: ['object', 'object'], properties: { a: schema } };
+    }
+    expect(toGrammarSchema(schema)).toMatchObject({ oneOf: [{ type: 'object' }] });
+  });
+
+  it('refuses what would take the process long to build', () => {
+    const many = Array.from({ length: 3000 }, (_, index) => `word ${index}`);
+    expect(() => toGrammarSchema({ enum: many })).toThrow('2000');
+    const wide = Object.fromEntries(many.map((name) => [name, { type: 'string' }]));
+    expect(() => toGrammarSchema({ type: 'object', properties: wide })).toThrow('2000');
   });
 
   it('takes any JSON without another failure than a refusal', () => {

@@ -2,7 +2,7 @@
 // for a folder whose parent is there, as it does below /proc.
 import * as fileSystem from 'node:fs/promises';
 import { dirname } from 'node:path';
-import { systemErrorCode } from '../util/errors.ts';
+import { systemErrorCode } from './errors.ts';
 
 /** Makes what is missing of `path`, readable by its owner only. Rejects with the system's error. */
 export async function makeFolder(
