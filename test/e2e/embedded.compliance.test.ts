@@ -10,6 +10,7 @@ async function make(name: string, parallel: number): Promise<EngineUnderTest> {
     expects: {
       endingPrompt: 'Say hello.',
       endlessPrompt: 'Count for ever.',
+      endlessText: '1 2 3 4 5 6',
       deterministic: true,
       slots: model.capabilities.slots ?? 1,
       whenFull: 'queue',

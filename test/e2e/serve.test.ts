@@ -52,6 +52,7 @@ describe('the events', () => {
       model: 'demo-embed',
       state: 'ready',
       mode: 'solo',
+      kinds: ['embedding'],
     });
     expect(events.at(-1)).toEqual({ time, event: 'ready' });
   });

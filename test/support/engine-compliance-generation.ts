@@ -24,7 +24,7 @@ export function testGeneration(suite: Suite): void {
       skip(!model.capabilities.kinds.has('completion'), 'no completion declared');
       const answer = await complete(
         model,
-        completionRequest(model.name, expects.endlessPrompt, { maxTokens: 16 }),
+        completionRequest(model.name, expects.endlessText ?? expects.endlessPrompt, { maxTokens: 16 }),
       );
       expect(answer.text()).not.toBe('');
       expect(answer.finish()).toBe('length');
@@ -150,7 +150,7 @@ export function testGeneration(suite: Suite): void {
         !features.has('token-prompts') || !features.has('token-ids'),
         'no token prompts, or no ids to make one of',
       );
-      const ids = await model.tokenize(expects.endlessPrompt);
+      const ids = await model.tokenize(expects.endlessText ?? expects.endlessPrompt);
       const answer = await complete(model, completionRequest(model.name, ids, { maxTokens: 4 }));
       expect(answer.text()).not.toBe('');
     });

@@ -24,6 +24,8 @@ export interface EngineExpectations {
   readonly endingPrompt: string;
   /** A chat prompt whose answer is still going on after 1000 tokens. */
   readonly endlessPrompt: string;
+  /** A text whose continuation is still going on after 1000 tokens. Absent: `endlessPrompt`. */
+  readonly endlessText?: string;
   /** Equal greedy requests have equal answers. */
   readonly deterministic: boolean;
   /** Requests answered at the same time. */

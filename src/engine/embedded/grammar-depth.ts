@@ -17,4 +17,4 @@ export function grammarDepth(grammar: string): number {
 }
 
 /** A literal, a character class, a comment, or a bracket. What is never closed goes to the end. */
-const tokens = /"(?:[^"\\]|\\[^])*(?:"|$)|\[(?:[^\]\\]|\\[^])*(?:\]|$)|#[^\n]*|[()]/g;
+const tokens = /"(?:[^"\\]|\\.)*(?:"|$)|\[(?:[^\]\\]|\\.)*(?:\]|$)|#[^\n]*|[()]/gs;
