@@ -25,3 +25,15 @@ it('every version is pinned, so that a build is the same tomorrow', async () => 
     expect(version, name).toMatch(/^\d+\.\d+\.\d+$/);
   }
 });
+
+it('the lock file knows the packages of every platform, so that an install elsewhere has them too', async () => {
+  const { packages } = JSON.parse(await readFile(new URL('package-lock.json', root), 'utf8'));
+  for (const [name, { optionalDependencies = {} }] of Object.entries<{ optionalDependencies?: object }>(
+    packages,
+  )) {
+    for (const dependency of Object.keys(optionalDependencies)) {
+      // npm leaves out what its registry does not have, and then refuses its own lock file.
+      expect(packages, `${dependency} of ${name}`).toHaveProperty([`node_modules/${dependency}`]);
+    }
+  }
+});
