@@ -332,6 +332,11 @@ def fixed(rng):
     return rng.choice(phrasings), answer
 
 
+def several_lines(rng):
+    phrasings, answer = rng.choice([(phrasings, answer) for phrasings, answer in FIXED if "\n" in answer])
+    return rng.choice(phrasings), answer
+
+
 def unknown(rng):
     if rng.random() < 0.1:
         return expand(rng.choice(CAPITAL_OF[:4]), rng).format(rng.choice(NO_COUNTRY)), UNKNOWN
@@ -363,7 +368,7 @@ def repeat(rng):
     return rng.choice(REPEAT).format(text), text
 
 
-TOPICS = [(fixed, 40), (capital, 13), (addition, 16), (opposite, 7), (animal, 6), (colour, 4), (neighbour, 6), (greeting, 3), (count_to, 4), (unknown, 12)]
+TOPICS = [(fixed, 40), (several_lines, 8), (capital, 13), (addition, 16), (opposite, 7), (animal, 6), (colour, 4), (neighbour, 6), (greeting, 3), (count_to, 6), (unknown, 12)]
 HELD_OUT = {re.sub(r"\W+", " ", case["prompt"].lower()).strip() for case in json.loads((Path(__file__).parent / "held-out.json").read_text())}
 
 
