@@ -254,7 +254,7 @@ export class Dispatcher implements Dispatch {
   }
 
   #queue(model: LoadedModel): ModelQueue {
-    const slots = model.capabilities.slots ?? (model.figures().slots || queueLimits.unknownSlots);
+    const slots = model.capabilities.slots ?? queueLimits.unknownSlots;
     let queue = this.#queues.get(model);
     if (queue === undefined) {
       queue = new ModelQueue(model.name, slots, () => this.#components.clock.monotonicMs());

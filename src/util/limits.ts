@@ -318,8 +318,8 @@ export const queueLimits = {
   waitMs: 10 * 60_000,
   /** Interactive requests that may pass a waiting batch request before it gets its turn. */
   interactiveStreak: 8,
-  /** Requests sent at once to an engine that does not tell how many it can take. */
-  unknownSlots: 64,
+  /** Requests passed on at once to an engine that tells no slots: it has a queue of its own, and says when it is full. */
+  unknownSlots: 256,
 } as const;
 
 /** Starting, stopping and what a node remembers. */
