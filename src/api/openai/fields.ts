@@ -66,11 +66,6 @@ rule('forbidden', 'It is debug output of the engine.', 'timings_per_token return
 rule('forbidden', 'It is debug output of the engine.', 'return_tokens post_sampling_probs verbose', isFalse);
 rule('forbidden', 'It is debug output of the engine.', 'response_fields __verbose');
 
-/** What the table says of one field. */
-export function ruleOf(name: string): Readonly<FieldRule> | undefined {
-  return rules.get(name);
-}
-
 /** The fields of a body that its schema does not read, sorted by what becomes of them. */
 export interface OtherFields {
   /** For the engine. */
