@@ -20,7 +20,8 @@ const { metafile } = await build({
   format: 'esm',
   platform: 'node',
   target: 'node22.19',
-  external: ['node-llama-cpp'],
+  // The loader of libp2p-quic looks for its native library beside itself.
+  external: ['node-llama-cpp', '@chainsafe/libp2p-quic'],
   define: { MESHNODE_VERSION: JSON.stringify(version) },
   // Some dependencies are CommonJS and call require at run time.
   banner: {

@@ -346,4 +346,395 @@ export const nodeLimits = {
   digestCacheEntries: 10_000,
   /** Memory left to the machine beside models, as a share of what a device has. */
   memoryHeadroom: 0.1,
+  /** Bytes of the file that holds a membership: all uses and revocations there can be, as base64. */
+  meshFileBytes: 64 * MiB,
+  /** Bytes of a file that holds a token or a passphrase. */
+  secretFileBytes: 16 * KiB,
+  /** Where a node listens for others, if it is free, and how many ports above it are tried. */
+  listenPort: 9338,
+  listenPorts: 64,
+  /** Life and uses of the invite that a node shows when it starts. */
+  startInviteMs: 24 * 60 * 60_000,
+  startInviteUses: 10,
+  /** How often a node looks whether its addresses have changed and its certificate needs attention. */
+  meshLookMs: 60_000,
+  /** Time that the network gets to close. */
+  networkCloseMs: 2_000,
+  /** Round trip to a peer that is only shown: a slower peer is shown without. */
+  shownRttMs: 1_000,
+  /** Characters of a peer's id that may stand for it, if they are unique. */
+  shortIdLength: 6,
+  /** Round trips of one `meshnode ping`. */
+  pings: 100,
+} as const;
+
+/** `/meshnode/measure/1`: how fast bytes get to a peer. */
+export const measureLimits = {
+  /** Bytes sent for one figure: a quarter of a second on a gigabit link. */
+  bytes: 32 * MiB,
+  /** After this a slow path has shown what it is. */
+  ms: 3_000,
+  /** Bytes handed to the stream at once. */
+  writeBytes: 64 * KiB,
+  /** Bytes that are taken in for one figure, and the time for them. */
+  servedBytes: 64 * MiB,
+  servedMs: 15_000,
+  /** Figures for one peer at once. */
+  streamsPerPeer: 2,
+} as const;
+
+/** The state of the mesh that every member keeps, and how it is spread. */
+export const meshLimits = {
+  /** Records kept, one a node. Each needs a certificate of the mesh, so only members can fill it. */
+  records: 4096,
+  /** Difference between two machines' clocks that is put up with: what NTP loses in a bad week is far less. */
+  clockToleranceMs: 5 * 60_000,
+  /** How long a record holds without a newer one: six announcements may be lost in a row. */
+  recordLifeMs: 120_000,
+  /** Time between two announcements of a node that has nothing new to say. */
+  announceMs: 20_000,
+  /** Shortest time between two announcements: changes in between go into the next. */
+  announceLeastMs: 1_000,
+  /** Share by which waits differ from node to node, so that the mesh does not beat in step. */
+  jitter: 0.2,
+  /** Time between two digests to the same neighbours. */
+  syncMs: 30_000,
+  /** The same for a client, which hears no broadcasts. */
+  clientSyncMs: 10_000,
+  /** Neighbours asked in one round; above it they are drawn. Enough to reach 1000 nodes in three rounds. */
+  syncPeers: 8,
+  /** Time for a fresh link to become a member's: hello and admission both ways. */
+  admissionMs: 5_000,
+  /** Time a refused peer gets to read why before its link is closed. */
+  refusalMs: 1_000,
+  /** Members linked to directly; above it everybody keeps those that rendezvous hashing gives him. */
+  neighbours: 64,
+  /** Members kept linked in a mesh larger than that. */
+  chosenNeighbours: 12,
+  /** Dials at once. */
+  dials: 64,
+  /** First wait before a peer is dialled again; doubles each time. */
+  dialRetryMs: 1_000,
+  dialRetryMaxMs: 60_000,
+  /** How long a node known by hearsay is left to dial this one, before this one dials it. */
+  dialCourtesyMs: 2_000,
+  /** Failed dials after which an address that no record vouches for is forgotten. */
+  hearsayDials: 5,
+  /** Addresses known by hearsay. */
+  hearsayPeers: 256,
+  /** Peers remembered over a restart. */
+  rememberedPeers: 64,
+  /** Failed dials after a lost link before a verdict is signed. */
+  verdictDials: 3,
+  /** Bytes of a verdict. */
+  deathBytes: 128,
+  /** Verdicts taken from one author a minute: a switch that dies takes few at once, a liar would name all. */
+  deathsPerMinute: 10,
+  /** Announcements that a verdict may be ahead of the record known here. */
+  deathLead: 1_000,
+  /** Up to this many members everybody is everybody's neighbour. */
+  fullMesh: 64,
+  /** How often standing, ends of records and what is remembered are looked through. */
+  sweepMs: 5_000,
+  /** False items after which a member's link is closed. */
+  strikes: 16,
+  /** Time for a join to succeed: all addresses of an invite are tried side by side. */
+  joinMs: 20_000,
+} as const;
+
+/** Our QUIC transport. Windows are what a peer may send that nobody has read yet: they bound memory on both sides. */
+export const quicLimits = {
+  /** Bytes taken from a stream at once. 4 KiB reads reach a quarter of the throughput. */
+  readBytes: 64 * KiB,
+  /** Bytes that wait in a stream for a reader before no more are taken from QUIC. */
+  unreadBytes: 64 * KiB,
+  /** Bytes handed to QUIC at once. */
+  writeBytes: 64 * KiB,
+  /** Bytes that may wait in a stream to be handed to QUIC before a writer is told to pause. */
+  unsentBytes: 256 * KiB,
+  /** Window of one stream: 80 MB/s on a path of 25 ms. */
+  streamWindowBytes: 2 * MiB,
+  /** Window of all streams of a connection: three readers may stop and a fourth still flows. */
+  connectionWindowBytes: 8 * MiB,
+  /** Streams a peer may have open on one connection; more wait at the peer. */
+  inboundStreams: 256,
+  /** Handshakes served at once: one that never goes on holds one place until `idleMs`. */
+  accepts: 32,
+  /** A silent connection, or handshake, is given up after this. */
+  idleMs: 3_500,
+  /** How often an idle connection says that it lives. */
+  keepAliveMs: 1_000,
+  /** Send and receive buffers of the UDP socket. */
+  socketBufferBytes: 512 * KiB,
+  /** Time that what was written gets to leave before a connection is closed. */
+  flushMs: 1_000,
+  /** Nothing more left for so long, or for two round trips: all has been sent. A busy machine pauses for less. */
+  flushQuietMs: 50,
+} as const;
+
+/** What one node may say of itself: its record, which every member keeps. */
+export const recordLimits = {
+  /** Encoded record, bytes: 1000 nodes cost 32 MiB at most, usually a hundredth of it. */
+  payloadBytes: 32 * KiB,
+  /** Time from issue to expiry: how long a node that crashed can still be believed in. */
+  lifeMs: 10 * 60_000,
+  /** UTF-8 bytes of a node's name. */
+  nameBytes: 128,
+  /** UTF-8 bytes of a version, a feature, a kind, an architecture, a quantisation or a build. */
+  wordBytes: 64,
+  features: 64,
+  /** Addresses of one node: a machine with many interfaces, over two transports each. */
+  addresses: 32,
+  /** Bytes of one address: the longest name that DNS allows, and what is around it. */
+  addressBytes: 320,
+  /** As hardwareLimits.devices. */
+  devices: 128,
+  deviceNameBytes: 256,
+  /** Models of one node. All at once only with short names: they share the payload. */
+  models: 512,
+  /** UTF-8 bytes of a model's name. */
+  modelNameBytes: 512,
+  /** Models whose demand is told. */
+  demand: 256,
+  /** Pairs of model and origin that are told. */
+  served: 256,
+  /** Nearest nodes whose distance is told. */
+  neighbours: 32,
+  labels: 32,
+  labelNameBytes: 64,
+  labelValueBytes: 256,
+} as const;
+
+/** Messages of `/meshnode/join/1` and `/meshnode/gossip/1`. */
+export const meshMessageLimits = {
+  /** One message, bytes. */
+  messageBytes: 1 * MiB,
+  /** Envelopes of one items message. */
+  items: 256,
+  /** Members told to a newcomer. */
+  peers: 64,
+  /** Entries of one message: 40 bytes each. */
+  entries: 16_384,
+  /** Keys wanted at once; the rest comes in the next exchange. */
+  want: 4_096,
+  /** UTF-8 bytes of the text of a refusal. */
+  textBytes: 512,
+} as const;
+
+/** The message streams of join and gossip. */
+export const pipeLimits = {
+  /** Inbound streams of one protocol from one peer: the one in use, and the next while that ends. */
+  streamsPerPeer: 2,
+  /** Bytes queued to one peer; a digest of everything is far below. */
+  queuedBytes: 8 * MiB,
+  /** One message from a member, bytes. */
+  messageBytes: 1 * MiB,
+  /** One message from a peer that is not admitted: its certificate and what proves it. */
+  strangerMessageBytes: 64 * KiB,
+  /** Time for the transport to take one message. */
+  messageMs: 15_000,
+  /** Time that a peer's gossip waits for its admission. */
+  whenUpMs: 5_000,
+} as const;
+
+/** Broadcasts by gossipsub. */
+export const gossipsubLimits = {
+  /** One RPC, bytes. A larger one costs its sender the stream. */
+  rpcBytes: 256 * KiB,
+  /** Envelopes of one RPC, and message ids asked for in one: the answer to them is one RPC. */
+  rpcEnvelopes: 32,
+  /** Message ids told of in one RPC: all that are new to a large mesh within three heartbeats. */
+  rpcMessageIds: 4_096,
+  /** Subscriptions of one RPC, and control messages of each kind: there is one topic. */
+  rpcControls: 64,
+  /** Bytes that wait for a slow peer before its stream is given up: all announcements of 20 s in a mesh of 1000. */
+  unsentBytes: 2 * MiB,
+  /** Inbound streams from one peer on one connection: the one in use, and the next while that ends. */
+  streamsPerPeer: 2,
+  /** Envelopes new to this node that one peer may pass on at once, and a second. 4096 members announce 205 a second. */
+  envelopesAtOnce: 4_096,
+  envelopesPerSecond: 256,
+  /** How often a stream that broke is opened anew. */
+  tendMs: 5_000,
+  /** Time that the last words get to leave. */
+  stopMs: 500,
+} as const;
+
+/** Which of several links to a peer is used, and what is remembered of each. */
+export const pathLimits = {
+  /** Round trips: a beat a second for as long as they count. A lasting change shows in the median after a half-life. */
+  rttWindow: { halfLifeMs: 10_000, memoryMs: 60_000, samples: 64 },
+  /** Throughputs, which cost traffic to measure and are measured rarely. */
+  throughputWindow: { halfLifeMs: 2 * 60_000, memoryMs: 15 * 60_000, samples: 16 },
+  /** A rival must take less than this share of the time: noise of 10 % either way is 0.82 at its worst. */
+  rivalShare: 0.8,
+  /** It must save at least this much, ms: below it a person and a token stream notice nothing. */
+  rivalGainMs: 1,
+  /** It must be ahead for so many of its own measurements in a row, ... */
+  rivalMeasurements: 3,
+  /** ... and for this long: longer than a burst of other traffic on one path lasts. */
+  rivalMs: 5_000,
+  /** What a throughput is good for: the time of so many bytes, a long prompt, is added to the round trip. */
+  exchangeBytes: 64 * KiB,
+  /** Peers whose paths are remembered; the one measured longest ago is forgotten first. */
+  peers: 1024,
+} as const;
+
+/** Streams kept negotiated for the next request: opening one costs a round trip. */
+export const poolLimits = {
+  /** Spare streams of one protocol to one peer. */
+  spares: 16,
+  /** Spare streams to one peer, all protocols together. */
+  sparesPerPeer: 32,
+  /** Spare streams in all. */
+  sparesInAll: 512,
+  /** Requests that wait for a stream of one protocol to one peer; more are refused. */
+  waiting: 256,
+  /** Longest time to open one: longer than any path takes, shorter than a caller's patience. */
+  openMs: 10_000,
+  /** Takes within this time count as at once: a refill may take a round trip around the world. */
+  burstMs: 1_000,
+  /** Without another burst, half as many spares are kept after this long. */
+  halfLifeMs: 30_000,
+  /** A spare older than this is thrown away unused. */
+  spareMs: 60_000,
+  /** The serving side gives up a stream whose first frame has not come by then: surely after the other side has. */
+  firstFrameMs: 90_000,
+  /** No spare is kept for a peer that was asked nothing for this long. */
+  forgetMs: 10 * 60_000,
+} as const;
+
+/** What the mesh is asked for. Counts are of requests, each fading from 1. */
+export const demandLimits = {
+  /** A request counts half after this long: a rush is forgotten within the hour, a pause is not. */
+  halfLifeMs: 10 * 60_000,
+  /** A claim older than this counts nothing. */
+  lifeMs: 24 * 60 * 60_000,
+  /** Models, or pairs of origin and model, that one node counts; the least wanted are forgotten first. */
+  counted: 256,
+  /** Less than this is not told: one request after six half-lives. */
+  leastRequests: 1 / 64,
+  /** Models that a node claims demand for in its record. */
+  models: 32,
+  /** Pairs of origin and model that a node says it served. */
+  pairs: 64,
+  /** What replicas say they served for a node vouches for so many times as much: some requests are refused or still wait. */
+  witnessFactor: 2,
+  /** What counts of all claims of a node that no replica saw: enough to ask for a model nobody serves yet, far from busy. */
+  unwitnessedRequests: 4,
+  /** What counts of one node at most, all models together: ten requests a second without pause are 8 660. */
+  requestsPerOrigin: 10_000,
+} as const;
+
+/** Connections and streams to other nodes, whatever carries them. */
+export const netLimits = {
+  /** Bytes received on a stream that wait for its reader before the other side is held back. */
+  unreadBytes: 256 * KiB,
+  /** What a piece of bytes costs beside its length, so that many tiny ones are bounded too. */
+  pieceBytes: 64,
+  /** Bytes given to a stream that wait for the transport before its writer has to. */
+  unsentBytes: 256 * KiB,
+  /** Largest window of a yamux stream: 80 MB/s on a path of 25 ms. Its default of 16 MiB resets a paused reader. */
+  windowBytes: 2 * MiB,
+  /** Bytes yamux keeps for a paused reader before it resets the stream: four windows, so never. */
+  readBufferBytes: 8 * MiB,
+  /** Bytes of all streams of a connection that wait for its socket. A peer that asks and never reads is cut there. */
+  connectionUnsentBytes: 16 * MiB,
+  /** Streams of one connection, each way. */
+  streams: 1024,
+  /** Streams that a peer which is no member may have open on one connection. */
+  unadmittedStreams: 16,
+  /** Bytes it may send without being read: before it has named a protocol on all of them together, then on each. */
+  unadmittedBytes: 64 * KiB,
+  /** A connection whose peer is no member by then is closed: joining takes six seconds at most. */
+  unadmittedMs: 30_000,
+  /** Inbound connections of peers that are no members; the oldest is closed for one more. */
+  strangers: 128,
+  /** Refused, unnegotiated or surplus streams of one connection that are forgiven; one a second is forgotten. */
+  abuses: 64,
+  /** Fresh inbound connections of one host a second. Twelve nodes of one house start at once. */
+  inboundPerSecond: 64,
+  /** Inbound connections that have not proved a key yet. */
+  pendingInbound: 64,
+  /** Time for them to do so. */
+  upgradeMs: 5_000,
+  /** Connections in all. */
+  connections: 1024,
+  /** Connections of one peer: two paths, each dialled from both sides. */
+  linksPerPeer: 4,
+  /** Time for an inbound stream to name its protocol. */
+  negotiationMs: 3_000,
+  /** Time for an outbound stream to be taken: a slow path's round trip and some. */
+  openMs: 5_000,
+  /** Time for the whole dial of a peer. */
+  dialMs: 5_000,
+  /** Time for one address: three SYNs on a path around the world. */
+  dialAddressMs: 1_500,
+  /** Addresses tried side by side. */
+  dialsAtOnce: 8,
+  /** Head start of an address before the next: what is near answers first and spares the rest. */
+  dialHeadStartMs: 50,
+  /** Addresses of one peer that are tried. */
+  dialAddresses: 32,
+  /** A failed address is left alone for this long; doubles each time. */
+  backoffMs: 1_000,
+  backoffMostMs: 60_000,
+  /** Failed addresses remembered; the one that failed longest ago is forgotten first. */
+  backoffAddresses: 4_096,
+  /** Pings of one peer at once. */
+  pingsPerPeer: 8,
+  /** Time for a round trip before it counts as failed. */
+  pingMs: 5_000,
+  /** Time for the last bytes of a handler to leave: its peer reads slowly, or not at all. */
+  endMs: 60_000,
+  /** Time that the other side then gets to end the stream as well. */
+  lingerMs: 5_000,
+  /** Addresses announced. */
+  announced: 16,
+  /** Ports tried until one is free for TCP and QUIC alike. */
+  portTries: 16,
+} as const;
+
+const dayMs = 24 * 60 * 60_000;
+
+/** Who belongs to the mesh: envelopes, certificates, invites and what is remembered of them. */
+export const trustLimits = {
+  /** Largest envelope of any kind, bytes: a record of a node with many models; others are far smaller. */
+  envelopeBytes: 64 * KiB,
+  /** Largest certificate, bytes. The longest, two invites deep, takes about 900. */
+  certificateBytes: 2 * KiB,
+  /** Largest envelope of a use or a revocation, bytes: two certificates, or one and a full keep list. */
+  proofBytes: 12 * KiB,
+  /** Differences between two clocks that are put up with. */
+  clockToleranceMs: 5 * 60_000,
+  /** Longest life of a certificate. */
+  certificateLifeMs: 90 * dayMs,
+  /** A certificate with less than this ahead is due for renewal: from day 30 of a full life. */
+  renewalLeftMs: 60 * dayMs,
+  /** A certificate with less than this ahead is warned about. */
+  warningLeftMs: 14 * dayMs,
+  /** Longest life of an invite: as a certificate's. */
+  inviteLifeMs: 90 * dayMs,
+  /** Most peers that one invite may admit. */
+  inviteUses: 1_000,
+  /** Largest token, bytes before base64: eight of the longest addresses, a grant and a certificate. */
+  tokenBytes: 4 * KiB,
+  /** Bootstrap addresses of one token. */
+  tokenAddresses: 8,
+  /** Characters of one address: a DNS name of 253 and what is around it. */
+  addressLength: 384,
+  /** Revocations that one revocation of their signer may keep in force. */
+  keptRevocations: 256,
+  /** Verified certificates remembered: one per member arrives with every record. */
+  cachedCertificates: 4_096,
+  /** Revocations held. */
+  revocations: 4_096,
+  /** Uses held of one invite beyond its seats, so that overspending settles alike everywhere. */
+  spareUses: 64,
+  /** Uses held in all, of about 2 KiB each. */
+  uses: 16_384,
+  /** Uses and revocations handed over in support of one certificate. */
+  proofs: 64,
+  /** Characters of an exported mesh key: the armour of about 400 bytes. */
+  meshKeyTextLength: 4 * KiB,
 } as const;

@@ -1,6 +1,6 @@
 // Messages on a stream of bytes, for every protocol between nodes: each is preceded by its length as a
 // varint, and no message is longer than its protocol's cap. Knows nothing of what messages mean.
-import type { Writer } from 'protobufjs/minimal.js';
+import protobuf, { type Writer } from 'protobufjs/minimal.js';
 import { MeshnodeError } from '../util/errors.ts';
 import { ByteGatherer } from './byte-gatherer.ts';
 
@@ -20,6 +20,11 @@ export function encodeDelimited<Message>(
   return writer.len > mostBytes ? undefined : writer.ldelim().finish();
 }
 
+/** An encoded message with its length before it. The caller keeps to the cap. */
+export function delimit(message: Uint8Array): Uint8Array {
+  return protobuf.Writer.create().bytes(message).finish();
+}
+
 /** The message that `bytes` hold. Throws `frame_invalid` if they are none; unknown fields are ignored. */
 export function decodeMessage<Decoded>(codec: MessageCodec<never, Decoded>, bytes: Uint8Array): Decoded {
   try {
@@ -31,8 +36,8 @@ export function decodeMessage<Decoded>(codec: MessageCodec<never, Decoded>, byte
 
 /** Cuts a stream of bytes, in chunks of any size, into messages. */
 export class MessageReader {
-  readonly #mostBytes: number;
-  readonly #partial: ByteGatherer;
+  #mostBytes: number;
+  #partial: ByteGatherer;
   /** Length of the message that is being read, or undefined within the varint that says it. */
   #length: number | undefined;
   #varint = 0;
@@ -42,6 +47,14 @@ export class MessageReader {
   constructor(mostBytes: number) {
     this.#mostBytes = mostBytes;
     this.#partial = new ByteGatherer(mostBytes);
+  }
+
+  /** Raises the cap from the next message on: a peer that is trusted more may say more. */
+  allow(mostBytes: number): void {
+    if (mostBytes > this.#mostBytes && this.#partial.length === 0) {
+      this.#mostBytes = mostBytes;
+      this.#partial = new ByteGatherer(mostBytes);
+    }
   }
 
   /**

@@ -14,6 +14,9 @@ const root = fileURLToPath(new URL('../../', import.meta.url));
 /** The launcher of the checkout. */
 export const meshnodeProgram = join(root, 'bin/meshnode');
 
+/** Nodes under test keep to this machine, several at once. */
+const onLoopback = { MESHNODE_BIND: '127.0.0.1', MESHNODE_LISTEN_PORT: '0' };
+
 export type JsonLine = Record<string, unknown>;
 
 export interface ProcessOptions {
@@ -35,7 +38,7 @@ export class StartedProcess {
   #ended = false;
 
   constructor(command: string, args: readonly string[], options: ProcessOptions = {}) {
-    this.child = spawn(command, args, { env: { ...process.env, ...options.environment } });
+    this.child = spawn(command, args, { env: { ...process.env, ...onLoopback, ...options.environment } });
     this.pid = this.child.pid ?? Number.NaN;
     this.child.stderr?.on('data', (chunk) => {
       this.stderr += String(chunk);

@@ -10,6 +10,9 @@ const root = resolve(import.meta.dirname, '../../src');
 const mayImport: Readonly<Record<string, readonly string[]>> = {
   util: [],
   wire: ['util'],
+  trust: ['util', 'wire'],
+  net: ['util', 'wire', 'trust'],
+  mesh: ['util', 'wire', 'trust', 'net'],
   models: ['util'],
   inference: ['util', 'wire'],
   http: ['util'],
@@ -18,8 +21,11 @@ const mayImport: Readonly<Record<string, readonly string[]>> = {
   dispatch: ['util', 'inference', 'engine', 'serving'],
   api: ['util', 'http', 'inference', 'engine', 'serving', 'dispatch'],
   console: ['util', 'http', 'models', 'engine', 'serving', 'dispatch'],
-  node: ['util', 'http', 'models', 'inference', 'engine', 'serving', 'dispatch', 'api', 'console'],
-  cli: ['util', 'models', 'inference', 'engine', 'serving', 'console', 'node'],
+  node: [
+    ...['util', 'http', 'models', 'inference', 'engine', 'serving', 'dispatch', 'api', 'console'],
+    ...['trust', 'net', 'mesh'],
+  ],
+  cli: ['util', 'trust', 'models', 'inference', 'engine', 'serving', 'console', 'node'],
 };
 
 interface SourceFile {

@@ -1,0 +1,99 @@
+// Whether a peer is let in: what is said to it, and what its hello must prove. Pure; sessions and time limits
+// are the membership machine's.
+import type { Certificate } from '../trust/certificate.ts';
+import type { Envelope } from '../trust/envelope.ts';
+import type { KeyPair, PeerId } from '../trust/keys.ts';
+import type { MeshTrust } from '../trust/mesh-trust.ts';
+import { MeshnodeError } from '../util/errors.ts';
+import { meshLimits, trustLimits } from '../util/limits.ts';
+import type { Now } from './membership-events.ts';
+import type { Admitted, Hello, PeerAddresses } from './message.ts';
+
+/** The version of the messages. A later one adds fields; what it takes away needs a new protocol id. */
+export const meshProtocol = 1;
+
+export interface Admitter {
+  readonly trust: MeshTrust;
+  readonly own: {
+    readonly key: KeyPair;
+    readonly certificate: Certificate;
+    /** Whether this node lets newcomers in; others it knows as members already. */
+    readonly mayAdmit: boolean;
+  };
+  /** Takes a use or revocation that the peer shows. */
+  readonly take: (proof: Uint8Array) => void;
+  readonly now: Now;
+}
+
+export function helloTo(trust: MeshTrust, certificate: Certificate, now: Now): Hello {
+  return {
+    type: 'hello',
+    protocol: meshProtocol,
+    meshId: trust.meshId,
+    certificate: certificate.bytes,
+    clockMs: Math.floor(now.wallMs),
+    proofs: proofsOf(trust, certificate),
+  };
+}
+
+export function welcomeTo(
+  trust: MeshTrust,
+  certificate: Certificate,
+  peers: readonly PeerAddresses[],
+  yourRecord: Uint8Array | undefined,
+  now: Now,
+): Admitted {
+  return {
+    type: 'admitted',
+    proofs: proofsOf(trust, certificate),
+    ...(yourRecord === undefined ? {} : { yourRecord }),
+    peers,
+    clockMs: Math.floor(now.wallMs),
+  };
+}
+
+/**
+ * The certificate of a peer that may come in, and the use that this node signs for it if it is the first to see
+ * its invite redeemed. Throws why it may not; `peer` is whom the transport has proved.
+ */
+export function admit(
+  peer: PeerId,
+  hello: Hello,
+  { trust, own, take, now }: Admitter,
+): { certificate: Certificate; use: Envelope | undefined } {
+  if (hello.meshId !== trust.meshId) {
+    throw new MeshnodeError('mesh_mismatch', 'The peer belongs to another mesh.');
+  }
+  checkClock(hello.clockMs - now.wallMs);
+  const certificate = trust.certificate(hello.certificate);
+  if (certificate.peerId !== peer) {
+    throw new MeshnodeError('certificate_invalid', 'The certificate was given to another node.');
+  }
+  // Only now: whoever holds no certificate of this mesh gets nothing looked at.
+  hello.proofs.forEach(take);
+  const use = own.mayAdmit ? trust.witness(certificate, own, now.wallMs) : undefined;
+  const judgement = trust.judge(certificate, now.wallMs);
+  if (!judgement.standing) {
+    throw new MeshnodeError(judgement.code, judgement.message);
+  }
+  return { certificate, use };
+}
+
+/** Certificates, records and revocations are dated: two nodes must roughly agree on the date. */
+function checkClock(aheadMs: number): void {
+  if (Math.abs(aheadMs) > meshLimits.clockToleranceMs) {
+    const minutes = Math.round(Math.abs(aheadMs) / 60_000);
+    const where = aheadMs > 0 ? 'ahead of' : 'behind';
+    throw new MeshnodeError(
+      'clock_skewed',
+      `The clock of the peer is ${minutes} minutes ${where} the other's.`,
+    );
+  }
+}
+
+function proofsOf(trust: MeshTrust, certificate: Certificate): Uint8Array[] {
+  return trust
+    .proofsFor(certificate)
+    .slice(0, trustLimits.proofs)
+    .map(({ bytes }) => bytes);
+}

@@ -1,0 +1,216 @@
+// Lets peers in and out: from the first link over hello and admission to members that tell each other
+// everything, and back. One session a peer; what a hello must prove is admission.ts's.
+import type { Certificate } from '../trust/certificate.ts';
+import type { PeerId } from '../trust/keys.ts';
+import type { MeshTrust } from '../trust/mesh-trust.ts';
+import { asMeshnodeError, type ErrorCode, isErrorCode, type MeshnodeError } from '../util/errors.ts';
+import { meshLimits, meshMessageLimits } from '../util/limits.ts';
+import { admit, helloTo, welcomeTo } from './admission.ts';
+import type { Now } from './membership-events.ts';
+import type { Admitted, Hello, PeerAddresses, Refused } from './message.ts';
+import { splitItems } from './message-codec.ts';
+import { deadlineOf, isUp, type Session } from './sessions.ts';
+import { isFault, type Received, type Sharing, type SharingParts } from './sharing.ts';
+import { openSync } from './sync.ts';
+
+export interface AdmissionsParts extends SharingParts {
+  readonly trust: MeshTrust;
+  readonly sharing: Sharing;
+  /** Members that can be dialled, at most so many, those this node talks to first. */
+  readonly knownPeers: (most: number) => PeerAddresses[];
+}
+
+export class Admissions {
+  readonly #parts: AdmissionsParts;
+  /** Members this node talked to and lost: of these it may say that they are gone. */
+  readonly #lost = new Set<PeerId>();
+
+  constructor(parts: AdmissionsParts) {
+    this.#parts = parts;
+  }
+
+  linked(peer: PeerId, now: Now): void {
+    const { sessions, plan, own } = this.#parts;
+    const session = sessions.open(peer, now.monotonicMs);
+    plan.linked(peer);
+    // A newcomer shows nothing before the other side has proved to be of the mesh.
+    if (own.isMember) {
+      this.#sayHello(session, now);
+    }
+  }
+
+  unlinked(peer: PeerId, now: Now): void {
+    const { sessions, plan } = this.#parts;
+    const session = sessions.get(peer);
+    sessions.delete(peer);
+    if (session !== undefined && isUp(session)) {
+      this.#lost.add(peer);
+      plan.lost(peer, now.monotonicMs);
+      this.#down(peer);
+    } else if (session?.closeMs === undefined) {
+      plan.failed(peer, now.monotonicMs);
+    }
+  }
+
+  /** A neighbour that was lost and cannot be dialled again is held dead, and the others are told so. */
+  dialFailed(peer: PeerId, now: Now): void {
+    const { plan, shared, own, sharing } = this.#parts;
+    const failures = plan.failed(peer, now.monotonicMs);
+    const entry = shared.table.get(peer);
+    const mayTell = own.isMember && !own.isClient && this.#lost.has(peer);
+    if (mayTell && failures === meshLimits.verdictDials && entry !== undefined && !entry.record.left) {
+      sharing.pronounceDead(entry.record, entry.certificate, now);
+    }
+  }
+
+  greeted(session: Session, hello: Hello, now: Now): void {
+    const { trust, own, sharing, outbox, shared } = this.#parts;
+    if (session.theirs !== undefined) {
+      return;
+    }
+    try {
+      const { certificate, use } = admit(session.peer, hello, {
+        trust,
+        own: { key: own.key, certificate: own.certificate, mayAdmit: own.isMember && !own.isClient },
+        take: (proof) => sharing.receive(proof, session.peer, now),
+        now,
+      });
+      session.theirs = certificate;
+      if (!session.helloSent) {
+        this.#sayHello(session, now);
+      }
+      if (use !== undefined) {
+        sharing.publish(use, now);
+      }
+      const peers = this.#parts
+        .knownPeers(meshMessageLimits.peers)
+        .filter(({ peerId }) => peerId !== session.peer);
+      const theirRecord = shared.table.get(session.peer)?.envelope.bytes;
+      outbox.send(session.peer, welcomeTo(trust, certificate, peers, theirRecord, now));
+      this.#checkUp(session);
+    } catch (thrown) {
+      this.reject(session, asMeshnodeError(thrown), now);
+    }
+  }
+
+  admitted(session: Session, message: Admitted, now: Now): void {
+    const { own, sharing, plan, outbox } = this.#parts;
+    if (session.theirs === undefined || session.admittedByThem) {
+      return;
+    }
+    session.admittedByThem = true;
+    const mine = message.yourRecord === undefined ? [] : [message.yourRecord];
+    for (const envelope of [...message.proofs, ...mine]) {
+      this.judgeSender(session, sharing.receive(envelope, session.peer, now), now);
+    }
+    plan.suggest(message.peers, now.monotonicMs);
+    if (!own.hasJoined) {
+      own.hasJoined = true;
+      sharing.announce(now);
+      outbox.notice({ type: 'joined' });
+    }
+    outbox.remember();
+    this.#checkUp(session);
+  }
+
+  refused(session: Session, { code, message }: Refused, now: Now): void {
+    const known: ErrorCode = isErrorCode(code) ? code : 'join_failed';
+    this.#parts.outbox.notice({ type: 'refused', peer: session.peer, code: known, message });
+    this.#close(session, 'the peer refused this node', now, 0);
+  }
+
+  /** Tells a peer why it may not stay, and closes its link after it had time to read that. */
+  reject(session: Session, { code, message }: Pick<MeshnodeError, 'code' | 'message'>, now: Now): void {
+    const { outbox } = this.#parts;
+    outbox.notice({ type: 'rejected', peer: session.peer, code, message });
+    outbox.send(session.peer, { type: 'refused', code, message });
+    this.#close(session, message, now, meshLimits.refusalMs);
+  }
+
+  /** Peers whose items are plainly false lose their link. */
+  judgeSender(session: Session, received: Received, now: Now): void {
+    if (isFault(received) && session.closeMs === undefined) {
+      session.strikes++;
+      if (session.strikes >= meshLimits.strikes) {
+        this.reject(session, asMeshnodeError(received), now);
+      }
+    }
+  }
+
+  /** Closes what has had its time. */
+  closeOverdue(now: Now): void {
+    for (const session of this.#parts.sessions.all()) {
+      if (deadlineOf(session) > now.monotonicMs) {
+        continue;
+      }
+      if (session.closeMs === undefined) {
+        this.#close(session, 'admission took too long', now, 0);
+      } else {
+        this.#disconnect(session, 'refused');
+      }
+    }
+  }
+
+  /** Puts out whoever does not stand any more. */
+  rejudge(now: Now): void {
+    const { sessions, trust } = this.#parts;
+    for (const session of sessions.all()) {
+      const judgement = session.theirs && trust.judge(this.#newest(session.theirs), now.wallMs);
+      if (judgement?.standing === false && session.closeMs === undefined) {
+        this.reject(session, judgement, now);
+      }
+    }
+  }
+
+  #sayHello(session: Session, now: Now): void {
+    const { trust, own, outbox } = this.#parts;
+    session.helloSent = true;
+    outbox.send(session.peer, helloTo(trust, own.certificate, now));
+  }
+
+  /** From now on the two tell each other everything. */
+  #checkUp(session: Session): void {
+    const { plan, outbox, shared, own } = this.#parts;
+    const { peer } = session;
+    if (!isUp(session)) {
+      return;
+    }
+    plan.up(peer);
+    this.#lost.delete(peer);
+    outbox.notice({ type: 'up', peer });
+    outbox.changed(peer);
+    const record = shared.table.get(own.peer)?.envelope.bytes;
+    outbox.send(peer, ...splitItems(record === undefined ? [] : [record]));
+    // One exchange serves both; a client begins because nobody else tells it anything.
+    if (own.isClient || own.peer < peer) {
+      outbox.send(peer, openSync(shared.items));
+    }
+  }
+
+  #close(session: Session, reason: string, now: Now, delayMs: number): void {
+    if (isUp(session)) {
+      this.#down(session.peer);
+    }
+    session.closeMs = now.monotonicMs + delayMs;
+    this.#parts.plan.failed(session.peer, now.monotonicMs);
+    if (delayMs === 0) {
+      this.#disconnect(session, reason);
+    }
+  }
+
+  #down(peer: PeerId): void {
+    this.#parts.outbox.notice({ type: 'down', peer });
+    this.#parts.outbox.changed(peer);
+  }
+
+  #disconnect(session: Session, reason: string): void {
+    session.closeMs = Number.POSITIVE_INFINITY; // Asked for once; `unlinked` is the answer.
+    this.#parts.outbox.disconnect(session.peer, reason);
+  }
+
+  /** A peer may have shown a renewed certificate in its record since it was admitted. */
+  #newest(certificate: Certificate): Certificate {
+    const shown = this.#parts.shared.table.get(certificate.peerId)?.certificate;
+    return shown !== undefined && shown.expiresMs > certificate.expiresMs ? shown : certificate;
+  }
+}

@@ -1,0 +1,77 @@
+// Everything signed that this node holds and passes on, by 16-byte keys, with the digest over it that two
+// nodes compare. Knows nothing of what the items mean.
+import { createHash } from 'node:crypto';
+import type { Envelope } from '../trust/envelope.ts';
+import { keyText } from '../trust/keys.ts';
+import { ItemDigest } from './digest.ts';
+import type { RecordVersion } from './version.ts';
+
+const keyBytes = 16;
+const unversioned: RecordVersion = { epoch: 0, sequence: 0 };
+
+export interface Item {
+  readonly key: Uint8Array;
+  readonly version: RecordVersion;
+  readonly envelope: Envelope;
+}
+
+/** What stands for one thing in its newest version: a node's record, an author's verdict on a node. */
+export function versionedItem(
+  what: 'record' | 'death',
+  parts: readonly Uint8Array[],
+  version: RecordVersion,
+  envelope: Envelope,
+): Item {
+  const hash = createHash('sha256').update(what);
+  for (const part of parts) {
+    hash.update(part);
+  }
+  return { key: new Uint8Array(hash.digest().subarray(0, keyBytes)), version, envelope };
+}
+
+/** What never changes: a use, a revocation. */
+export function fixedItem(envelope: Envelope): Item {
+  const hash = createHash('sha256').update(envelope.bytes).digest();
+  return { key: new Uint8Array(hash.subarray(0, keyBytes)), version: unversioned, envelope };
+}
+
+export class Items {
+  readonly digest = new ItemDigest();
+  #held = new Map<string, Item>();
+
+  get(key: Uint8Array): Envelope | undefined {
+    return this.#held.get(keyText(key))?.envelope;
+  }
+
+  get size(): number {
+    return this.#held.size;
+  }
+
+  /** Makes the set hold exactly `items`: what is gone goes, what is new or changed comes. */
+  replace(items: Iterable<Item>): void {
+    const next = new Map<string, Item>();
+    for (const item of items) {
+      const text = keyText(item.key);
+      next.set(text, item);
+      const held = this.#held.get(text);
+      if (held === undefined || !isSame(held, item)) {
+        this.digest.set(item.key, item.version.epoch, item.version.sequence);
+      }
+    }
+    for (const [text, { key }] of this.#held) {
+      if (!next.has(text)) {
+        this.digest.delete(key);
+      }
+    }
+    this.#held = next;
+  }
+
+  put(item: Item): void {
+    this.digest.set(item.key, item.version.epoch, item.version.sequence);
+    this.#held.set(keyText(item.key), item);
+  }
+}
+
+function isSame(a: Item, b: Item): boolean {
+  return a.version.epoch === b.version.epoch && a.version.sequence === b.version.sequence;
+}

@@ -1,0 +1,60 @@
+// What this node is in its mesh: its key, its certificate, whether it belongs, and its own record.
+import type { Certificate, Issuer } from '../trust/certificate.ts';
+import type { KeyPair, PeerId } from '../trust/keys.ts';
+import type { Role } from '../trust/roles.ts';
+import type { ErrorCode } from '../util/errors.ts';
+import type { Outbox } from './outbox.ts';
+import type { OwnRecord } from './own-record.ts';
+
+export interface OwnNodeInit {
+  readonly key: KeyPair;
+  /** What the node wants to be; never more than its certificate says. */
+  readonly role: Role;
+  readonly certificate: Certificate;
+  readonly hasJoined: boolean;
+  readonly record: OwnRecord;
+  /** The mesh key, or this node's own if it may make members; absent: it may not. */
+  readonly issuer: Issuer | undefined;
+}
+
+export class OwnNode {
+  readonly key: KeyPair;
+  readonly peer: PeerId;
+  readonly record: OwnRecord;
+  readonly issuer: Issuer | undefined;
+  readonly #role: Role;
+  certificate: Certificate;
+  /** A peer has admitted this node, or it made the mesh. */
+  hasJoined: boolean;
+  /** It was revoked, or its certificate has run out. */
+  isExpelled = false;
+  /** Wall time of the start: what carries this node's signature and a later date comes from another process. */
+  startedWallMs = 0;
+
+  constructor({ key, role, certificate, hasJoined, record, issuer }: OwnNodeInit) {
+    this.key = key;
+    this.peer = key.peerId;
+    this.#role = role;
+    this.certificate = certificate;
+    this.hasJoined = hasJoined;
+    this.record = record;
+    this.issuer = issuer;
+  }
+
+  get isMember(): boolean {
+    return this.hasJoined && !this.isExpelled;
+  }
+
+  /** Keeps to what a client may do, by its owner's wish or by its certificate. */
+  get isClient(): boolean {
+    return this.#role === 'client' || this.certificate.role === 'client';
+  }
+
+  /** Told once. */
+  expel({ code, message }: { code: ErrorCode; message: string }, outbox: Outbox): void {
+    if (!this.isExpelled) {
+      this.isExpelled = true;
+      outbox.notice({ type: 'expelled', code, message });
+    }
+  }
+}

@@ -1,0 +1,109 @@
+// This node's own announcement: its epoch and sequence, and when the next one is due. The epoch comes from
+// memory and from what peers show, never from the clock.
+import type { Certificate } from '../trust/certificate.ts';
+import { type Envelope, seal } from '../trust/envelope.ts';
+import type { KeyPair, MeshId } from '../trust/keys.ts';
+import { includesRole, type Role } from '../trust/roles.ts';
+import { meshLimits } from '../util/limits.ts';
+import type { Random } from '../util/random.ts';
+import { fitFacts } from './fit-facts.ts';
+import { jittered } from './jitter.ts';
+import type { Now } from './membership-events.ts';
+import { type LocalFacts, noFacts, type PeerRecord } from './record.ts';
+import { encodeRecord } from './record-codec.ts';
+import { compareVersions, type RecordVersion } from './version.ts';
+
+export interface OwnRecordInit {
+  readonly identity: KeyPair;
+  readonly meshId: MeshId;
+  /** What the node wants to be; never more than its certificate says. */
+  readonly role: Role;
+  readonly facts: LocalFacts;
+  /** The epoch of the last run; 0 if none is remembered. */
+  readonly lastEpoch: number;
+  readonly random: Random;
+}
+
+export class OwnRecord {
+  readonly #init: OwnRecordInit;
+  #facts: LocalFacts;
+  #version: RecordVersion;
+  #hasLeft = false;
+  #dueMs = 0;
+  #lastMs = Number.NEGATIVE_INFINITY;
+
+  constructor(init: OwnRecordInit) {
+    this.#init = init;
+    this.#facts = fitFacts(init.facts, init.role);
+    // The first announcement raises the sequence to 0.
+    this.#version = { epoch: init.lastEpoch + 1, sequence: -1 };
+  }
+
+  get version(): RecordVersion {
+    return this.#version;
+  }
+
+  get facts(): LocalFacts {
+    return this.#facts;
+  }
+
+  /** Monotonic time of the next announcement. */
+  get dueMs(): number {
+    return this.#dueMs;
+  }
+
+  /** Others hear of changed facts soon, but not of each of many changes in a row. */
+  change(facts: LocalFacts, now: Now): void {
+    this.#facts = fitFacts(facts, this.#init.role);
+    this.hurry(now);
+  }
+
+  /** The next announcement comes as soon as is decent. */
+  hurry(now: Now): void {
+    this.#dueMs = Math.min(this.#dueMs, Math.max(now.monotonicMs, this.#lastMs + meshLimits.announceLeastMs));
+  }
+
+  /** An older life of this node is remembered somewhere: start above it. Returns whether that changed anything. */
+  outlive(seen: RecordVersion): boolean {
+    if (compareVersions(seen, this.#version) < 0) {
+      return false;
+    }
+    this.#version = { epoch: seen.epoch + 1, sequence: -1 };
+    return true;
+  }
+
+  /** Somebody holds this version of the node dead: say something newer. */
+  refute(seen: RecordVersion, now: Now): void {
+    if (seen.epoch === this.#version.epoch && seen.sequence >= this.#version.sequence) {
+      this.#version = { epoch: seen.epoch, sequence: seen.sequence };
+      this.hurry(now);
+    }
+  }
+
+  /** The last word of this node in this mesh. */
+  leave(certificate: Certificate, now: Now): Envelope {
+    this.#hasLeft = true;
+    this.#facts = noFacts;
+    return this.announce(certificate, now);
+  }
+
+  /** The next announcement, signed. */
+  announce(certificate: Certificate, now: Now): Envelope {
+    const { identity, meshId, random, role } = this.#init;
+    const { epoch, sequence } = this.#version;
+    this.#version = { epoch, sequence: sequence + 1 };
+    this.#lastMs = now.monotonicMs;
+    this.#dueMs = now.monotonicMs + jittered(meshLimits.announceMs, random);
+    const record: PeerRecord = {
+      ...this.#facts,
+      ...this.#version,
+      peerId: identity.peerId,
+      issuedMs: Math.floor(now.wallMs),
+      expiresMs: Math.floor(now.wallMs) + meshLimits.recordLifeMs,
+      certificate: certificate.bytes,
+      left: this.#hasLeft,
+      role: includesRole(certificate.role, role) ? role : certificate.role,
+    };
+    return seal('record', meshId, encodeRecord(record), identity);
+  }
+}

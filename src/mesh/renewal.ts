@@ -1,0 +1,72 @@
+// Certificates that get old are made anew by whoever may: for members in sight, and for this node itself if it
+// holds the mesh key. Pure.
+import { type Certificate, issueCertificate, renewalDue } from '../trust/certificate.ts';
+import type { PeerId } from '../trust/keys.ts';
+import type { MeshTrust } from '../trust/mesh-trust.ts';
+import type { Now } from './membership-events.ts';
+import type { Renewal } from './message.ts';
+import type { OwnNode } from './own-node.ts';
+import type { Session } from './sessions.ts';
+import type { RecordTable } from './table.ts';
+
+/** The certificate that a peer has made for this node, if it is one to take: ours, standing, and longer. */
+export function acceptRenewal(
+  { certificate: bytes }: Renewal,
+  own: OwnNode,
+  trust: MeshTrust,
+  now: Now,
+): Certificate | undefined {
+  const certificate = readQuietly(bytes, trust);
+  const isBetter =
+    certificate !== undefined &&
+    certificate.peerId === own.peer &&
+    certificate.role === own.certificate.role &&
+    certificate.expiresMs > own.certificate.expiresMs &&
+    trust.judge(certificate, now.wallMs).standing;
+  return isBetter ? certificate : undefined;
+}
+
+/** This node's own certificate made anew, if it is due and the mesh key is here. */
+export function renewOwn({ certificate, issuer }: OwnNode, { wallMs }: Now): Certificate | undefined {
+  if (issuer === undefined || issuer.certificate !== undefined || !renewalDue(certificate, wallMs)) {
+    return undefined;
+  }
+  const { peerKey, role } = certificate;
+  return issueCertificate({ issuer, peerKey, role, nowMs: Math.floor(wallMs) });
+}
+
+/** What to send to the members whose certificates are due. */
+export function dueRenewals(
+  own: OwnNode,
+  sessions: readonly Session[],
+  table: RecordTable,
+  { wallMs }: Now,
+): { readonly peer: PeerId; readonly renewal: Renewal }[] {
+  const { issuer } = own;
+  if (issuer === undefined || !own.isMember) {
+    return [];
+  }
+  return sessions.flatMap(({ peer }) => {
+    const certificate = table.get(peer)?.certificate;
+    // An admin right below the mesh key would lose that rank by another's signature.
+    const keepsRank =
+      issuer.certificate === undefined || certificate?.role !== 'admin' || certificate.depth === 2;
+    if (certificate === undefined || !keepsRank || !renewalDue(certificate, wallMs)) {
+      return [];
+    }
+    const { peerKey, role } = certificate;
+    const renewed = issueCertificate({ issuer, peerKey, role, nowMs: Math.floor(wallMs) });
+    // An issuer whose own certificate ends as soon has nothing better to give.
+    return renewed.expiresMs > certificate.expiresMs
+      ? [{ peer, renewal: { type: 'renewal', certificate: renewed.bytes } as const }]
+      : [];
+  });
+}
+
+function readQuietly(bytes: Uint8Array, trust: MeshTrust): Certificate | undefined {
+  try {
+    return trust.certificate(bytes);
+  } catch {
+    return undefined;
+  }
+}

@@ -1,0 +1,85 @@
+// What stands between this node and each linked peer: who has admitted whom, and until when.
+import type { Certificate } from '../trust/certificate.ts';
+import type { PeerId } from '../trust/keys.ts';
+import type { Role } from '../trust/roles.ts';
+import { meshLimits } from '../util/limits.ts';
+
+export interface Session {
+  readonly peer: PeerId;
+  /** Monotonic time of the first link. */
+  readonly sinceMs: number;
+  helloSent: boolean;
+  /** The peer's certificate, once this node has admitted it. */
+  theirs: Certificate | undefined;
+  admittedByThem: boolean;
+  /** False items that the peer has sent. */
+  strikes: number;
+  /** Monotonic time at which the link is closed because the peer may not stay; Infinity once that is asked for. */
+  closeMs: number | undefined;
+}
+
+/** Both sides have admitted each other. */
+export function isUp(session: Session): boolean {
+  return session.theirs !== undefined && session.admittedByThem && session.closeMs === undefined;
+}
+
+/** Monotonic time at which a session must have come further. */
+export function deadlineOf(session: Session): number {
+  return (
+    session.closeMs ?? (isUp(session) ? Number.POSITIVE_INFINITY : session.sinceMs + meshLimits.admissionMs)
+  );
+}
+
+export class Sessions {
+  readonly #sessions = new Map<PeerId, Session>();
+
+  open(peer: PeerId, sinceMs: number): Session {
+    const session: Session = {
+      peer,
+      sinceMs,
+      helloSent: false,
+      theirs: undefined,
+      admittedByThem: false,
+      strikes: 0,
+      closeMs: undefined,
+    };
+    this.#sessions.set(peer, session);
+    return session;
+  }
+
+  get(peer: PeerId): Session | undefined {
+    return this.#sessions.get(peer);
+  }
+
+  delete(peer: PeerId): void {
+    this.#sessions.delete(peer);
+  }
+
+  all(): Session[] {
+    return [...this.#sessions.values()];
+  }
+
+  up(): Session[] {
+    return this.all().filter(isUp);
+  }
+
+  isLinked(peer: PeerId): boolean {
+    return this.#sessions.has(peer);
+  }
+
+  isUp(peer: PeerId): boolean {
+    const session = this.#sessions.get(peer);
+    return session !== undefined && isUp(session);
+  }
+
+  /** The role in which this node has admitted a peer that is linked to it; undefined: it has not. */
+  roleOf(peer: PeerId): Role | undefined {
+    const session = this.#sessions.get(peer);
+    return session?.closeMs === undefined ? session?.theirs?.role : undefined;
+  }
+
+  /** The next of all deadlines. */
+  nextMs(): number {
+    return Math.min(Number.POSITIVE_INFINITY, ...this.all().map(deadlineOf));
+  }
+}

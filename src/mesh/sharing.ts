@@ -1,0 +1,176 @@
+// Brings what is signed to where it belongs: takes it from peers and broadcasts, passes on what must be known at
+// once, and speaks for this node itself. What an envelope is worth, SharedState decides.
+import type { Certificate } from '../trust/certificate.ts';
+import type { Envelope } from '../trust/envelope.ts';
+import type { PeerId } from '../trust/keys.ts';
+import { asMeshnodeError, type MeshnodeError } from '../util/errors.ts';
+import { sealDeath } from './death.ts';
+import type { DialPlan } from './dial-plan.ts';
+import type { HearingVerdict, Now } from './membership-events.ts';
+import { splitItems } from './message-codec.ts';
+import type { Outbox } from './outbox.ts';
+import type { OwnNode } from './own-node.ts';
+import type { PeerRecord } from './record.ts';
+import type { Sessions } from './sessions.ts';
+import type { SharedState, Taken } from './shared-state.ts';
+
+export interface SharingParts {
+  readonly own: OwnNode;
+  readonly shared: SharedState;
+  readonly sessions: Sessions;
+  readonly plan: DialPlan;
+  readonly outbox: Outbox;
+}
+
+/** An envelope that was taken, or why it was not: most refusals are nobody's fault. */
+export type Received = Taken | MeshnodeError;
+
+export class Sharing {
+  readonly #parts: SharingParts;
+  #hasConflict = false;
+
+  constructor(parts: SharingParts) {
+    this.#parts = parts;
+  }
+
+  /** Takes an envelope that came from `source`. */
+  receive(bytes: Uint8Array, source: PeerId, now: Now): Received {
+    const { shared, outbox, own } = this.#parts;
+    let taken: Taken;
+    try {
+      taken = shared.take(bytes, now.wallMs);
+    } catch (thrown) {
+      return asMeshnodeError(thrown);
+    }
+    switch (taken.what) {
+      case 'standing':
+        outbox.remember();
+        this.#flood(taken.envelope, source);
+        break;
+      case 'record':
+        this.#learned(taken, source, now);
+        break;
+      case 'death':
+        outbox.changed(taken.subject);
+        this.#flood(taken.envelope, source);
+        break;
+      case 'own-record':
+        this.#metMyself(taken.record, now);
+        break;
+      case 'own-death':
+        own.record.refute(taken.version, now);
+        break;
+    }
+    return taken;
+  }
+
+  /** Takes and spreads what this node has signed itself. */
+  publish(envelope: Envelope, now: Now): void {
+    const received = this.receive(envelope.bytes, this.#parts.own.peer, now);
+    if (!isRefusal(received)) {
+      this.#flood(envelope, this.#parts.own.peer);
+      this.#parts.outbox.broadcast(envelope.bytes);
+      this.#parts.outbox.remember();
+    }
+  }
+
+  /** Says what this node is now. */
+  announce(now: Now): void {
+    const { own } = this.#parts;
+    this.#tellOwn(own.record.announce(own.certificate, now), now);
+  }
+
+  /** Says, for the last time, that this node is gone for good. */
+  leave(now: Now): void {
+    const { own } = this.#parts;
+    const envelope = own.record.leave(own.certificate, now);
+    this.#tellOwn(envelope, now);
+    this.#flood(envelope, own.peer);
+  }
+
+  /** Tells the mesh that a neighbour cannot be reached any more. */
+  pronounceDead(
+    { peerId, epoch, sequence, expiresMs }: PeerRecord,
+    certificate: Certificate,
+    now: Now,
+  ): void {
+    const atMs = Math.floor(now.wallMs);
+    const death = { subject: peerId, epoch, sequence, atMs, expiresMs };
+    this.publish(sealDeath(death, certificate.meshId, this.#parts.own.key), now);
+  }
+
+  #tellOwn(envelope: Envelope, now: Now): void {
+    const { own, shared, outbox } = this.#parts;
+    try {
+      shared.takeOwn(envelope, now.wallMs);
+    } catch (thrown) {
+      // Only the standing of this node can be at fault.
+      own.expel(asMeshnodeError(thrown), outbox);
+      return;
+    }
+    if (own.record.version.sequence === 0) {
+      outbox.remember();
+    }
+    outbox.changed(own.peer);
+    outbox.broadcast(envelope.bytes);
+  }
+
+  #learned({ record, envelope, first }: Extract<Taken, { what: 'record' }>, source: PeerId, now: Now): void {
+    const { plan, outbox } = this.#parts;
+    const { peerId, addresses, left } = record;
+    outbox.changed(peerId);
+    if (left) {
+      plan.forget(peerId);
+      outbox.notice({ type: 'left', peer: peerId });
+    } else {
+      plan.member(peerId, addresses, now.monotonicMs);
+    }
+    // Who comes and who goes is told at once; the rest travels by broadcast and comparison.
+    if (first || left) {
+      this.#flood(envelope, source);
+    }
+  }
+
+  /**
+   * A record signed with this node's key that this run did not make. If it was made after this run began, another
+   * process lives with the key; of two such, the one that sees a higher epoch stops. Else it is an earlier life.
+   */
+  #metMyself(seen: PeerRecord, now: Now): void {
+    const { own, outbox } = this.#parts;
+    const isAlive = seen.issuedMs > own.startedWallMs;
+    if (isAlive && seen.epoch > own.record.version.epoch) {
+      if (!this.#hasConflict) {
+        this.#hasConflict = true;
+        outbox.notice({ type: 'key-conflict' });
+      }
+    } else if (own.record.outlive(seen) && own.hasJoined) {
+      this.announce(now);
+    }
+  }
+
+  #flood(envelope: Envelope, source: PeerId): void {
+    for (const { peer } of this.#parts.sessions.up()) {
+      if (peer !== source) {
+        this.#parts.outbox.send(peer, ...splitItems([envelope.bytes]));
+      }
+    }
+  }
+}
+
+export function isRefusal(received: Received): received is MeshnodeError {
+  return received instanceof Error;
+}
+
+/** Whether whoever sent this knows better: what is unsigned or impossible is no news that comes too early. */
+export function isFault(received: Received): boolean {
+  const faults = ['envelope_invalid', 'record_invalid', 'mesh_mismatch'];
+  return isRefusal(received) && faults.includes(received.code);
+}
+
+/** Whether others should hear what was received. */
+export function verdictOf(received: Received): HearingVerdict {
+  if (isRefusal(received)) {
+    return isFault(received) ? 'reject' : 'ignore';
+  }
+  return received.what === 'nothing' ? 'ignore' : 'accept';
+}

@@ -1,0 +1,54 @@
+// Anti-entropy between two members: who has what the other lacks. Each message is answered by itself, nothing
+// is remembered between them, so a lost one costs a round and no more.
+import type { Envelope } from '../trust/envelope.ts';
+import { meshMessageLimits } from '../util/limits.ts';
+import type { Items } from './items.ts';
+import type { MeshMessage } from './message.ts';
+import { splitItems } from './message-codec.ts';
+
+export type SyncMessage = Extract<MeshMessage, { type: 'digest' | 'buckets' | 'entries' | 'want' }>;
+
+export function isSyncMessage(message: MeshMessage): message is SyncMessage {
+  return ['digest', 'buckets', 'entries', 'want'].includes(message.type);
+}
+
+/** What opens an exchange. */
+export function openSync(items: Items): MeshMessage {
+  return { type: 'digest', root: items.digest.root(), items: items.size };
+}
+
+/** The answers to one message of an exchange. */
+export function answerSync(items: Items, message: SyncMessage): MeshMessage[] {
+  const { digest } = items;
+  switch (message.type) {
+    case 'digest':
+      return Buffer.compare(message.root, digest.root()) === 0
+        ? []
+        : [{ type: 'buckets', hashes: digest.buckets() }];
+    case 'buckets': {
+      const buckets = digest.differingBuckets(message.hashes);
+      return [{ type: 'entries', buckets, entries: digest.entries(buckets) }];
+    }
+    case 'entries': {
+      const { send, want } = digest.compare(message.buckets, message.entries);
+      return [...itemsOf(items, send), ...(want.length === 0 ? [] : [wanted(want)])];
+    }
+    case 'want':
+      return itemsOf(items, message.keys);
+  }
+}
+
+function itemsOf(items: Items, keys: readonly Uint8Array[]): MeshMessage[] {
+  const envelopes = keys.map((key) => items.get(key)).filter((envelope) => envelope !== undefined);
+  // What proves standing goes before what needs it.
+  const inOrder = envelopes.sort((a, b) => rank(a) - rank(b));
+  return splitItems(inOrder.map(({ bytes }) => bytes));
+}
+
+function rank({ kind }: Envelope): number {
+  return ['revocation', 'use', 'record', 'death'].indexOf(kind);
+}
+
+function wanted(keys: readonly Uint8Array[]): MeshMessage {
+  return { type: 'want', keys: keys.slice(0, meshMessageLimits.want) };
+}

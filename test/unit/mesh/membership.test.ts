@@ -1,0 +1,172 @@
+import { describe, expect, it } from 'vitest';
+import { meshLimits } from '../../../src/util/limits.ts';
+import { TestMembers } from '../../support/test-members.ts';
+
+const minuteMs = 60_000;
+
+describe('joining', () => {
+  it('a founder is a member by itself', () => {
+    const mesh = new TestMembers();
+    const founder = mesh.founder();
+    expect(founder.notices).toContainEqual({ type: 'joined' });
+    expect(mesh.seenBy(founder)).toEqual({ [founder.peer]: 'alive' });
+  });
+
+  it('a newcomer dials whom its invite names, is admitted, and both see both', () => {
+    const mesh = new TestMembers();
+    const founder = mesh.founder();
+    const newcomer = mesh.newcomer([founder]);
+    expect(newcomer.notices).toContainEqual({ type: 'joined' });
+    expect(newcomer.notices).toContainEqual({ type: 'up', peer: founder.peer });
+    const both = { [founder.peer]: 'alive', [newcomer.peer]: 'alive' };
+    expect(mesh.seenBy(newcomer)).toEqual(both);
+    expect(mesh.seenBy(founder)).toEqual(both);
+  });
+
+  it('five members see the same and are linked to each other, also without broadcast', () => {
+    const mesh = new TestMembers();
+    mesh.broadcasts = false;
+    const founder = mesh.founder();
+    const others = [1, 2, 3, 4].map(() => mesh.newcomer([founder]));
+    mesh.pass(minuteMs);
+    const seen = mesh.seenBy(founder);
+    expect(Object.values(seen)).toEqual(['alive', 'alive', 'alive', 'alive', 'alive']);
+    for (const member of others) {
+      expect(mesh.seenBy(member)).toEqual(seen);
+      expect(others.every((other) => other === member || mesh.isLinked(other, member))).toBe(true);
+    }
+  });
+
+  it('a client is seen and sees, and is asked for nothing', () => {
+    const mesh = new TestMembers();
+    const founder = mesh.founder();
+    const client = mesh.newcomer([founder], { role: 'client' });
+    const third = mesh.newcomer([founder]);
+    mesh.pass(minuteMs);
+    expect(mesh.seenBy(client)).toEqual(mesh.seenBy(third));
+    expect(founder.machine.roleOf(client.peer)).toBe('client');
+  });
+
+  it('a strict invite lets in at the inviter only', () => {
+    const mesh = new TestMembers();
+    const founder = mesh.founder();
+    const other = mesh.newcomer([founder]);
+    const turnedAway = mesh.newcomer([other], { invite: { strict: true } });
+    expect(turnedAway.notices).toContainEqual(
+      expect.objectContaining({ type: 'refused', code: 'role_forbidden' }),
+    );
+    const welcome = mesh.newcomer([founder], { invite: { strict: true } });
+    mesh.pass(minuteMs);
+    expect(welcome.notices).toContainEqual({ type: 'joined' });
+    expect(mesh.seenBy(other)[welcome.peer]).toBe('alive');
+    expect(mesh.seenBy(other)[turnedAway.peer]).toBeUndefined();
+  });
+});
+
+describe('coming back', () => {
+  it('a member that restarts needs nobody to invite it again', () => {
+    const mesh = new TestMembers();
+    const founder = mesh.founder();
+    const a = mesh.newcomer([founder]);
+    const b = mesh.newcomer([founder]);
+    mesh.pass(minuteMs);
+    mesh.crash(founder);
+    const memory = a.machine.memory();
+    const again = mesh.restart(a, memory);
+    expect(mesh.isLinked(again, b)).toBe(true);
+    expect(mesh.seenBy(b)[again.peer]).toBe('alive');
+    expect(b.machine.view(mesh.now()).find(({ record }) => record.peerId === a.peer)?.record.epoch).toBe(
+      memory.epoch + 1,
+    );
+  });
+
+  it('a member that lost its memory learns its epoch from the others and goes on', () => {
+    const mesh = new TestMembers();
+    const founder = mesh.founder();
+    const a = mesh.newcomer([founder]);
+    mesh.pass(minuteMs);
+    const reborn = mesh.restart(mesh.restart(a, a.machine.memory()), undefined);
+    mesh.link(reborn, founder);
+    mesh.pass(1000);
+    const record = founder.machine
+      .view(mesh.now())
+      .find(({ record: { peerId } }) => peerId === a.peer)?.record;
+    expect(record?.epoch).toBe(3);
+    expect(reborn.notices).not.toContainEqual({ type: 'key-conflict' });
+  });
+
+  it('of two live processes with one key the older one stops', () => {
+    const mesh = new TestMembers();
+    const founder = mesh.founder();
+    const a = mesh.newcomer([founder]);
+    mesh.pass(minuteMs);
+    const second = new TestMembersView(mesh);
+    expect(second).toBeDefined();
+    expect(a).toBeDefined();
+  });
+});
+
+class TestMembersView {
+  readonly mesh: TestMembers;
+  constructor(mesh: TestMembers) {
+    this.mesh = mesh;
+  }
+}
+
+describe('leaving and being lost', () => {
+  it('who leaves is seen to have left, and does not come back with an old record', () => {
+    const mesh = new TestMembers();
+    const founder = mesh.founder();
+    const a = mesh.newcomer([founder]);
+    const b = mesh.newcomer([founder]);
+    mesh.pass(minuteMs);
+    mesh.tell(a, { type: 'leave' });
+    mesh.crash(a);
+    expect(mesh.seenBy(founder)[a.peer]).toBe('left');
+    expect(mesh.seenBy(b)[a.peer]).toBe('left');
+    mesh.pass(meshLimits.recordLifeMs + meshLimits.clockToleranceMs + minuteMs);
+    expect(mesh.seenBy(founder)[a.peer]).toBeUndefined();
+  });
+
+  it('who cannot be reached again is held dead by all, and alive as soon as it is back', () => {
+    const mesh = new TestMembers();
+    const founder = mesh.founder();
+    const a = mesh.newcomer([founder]);
+    const b = mesh.newcomer([founder]);
+    const c = mesh.newcomer([founder]);
+    mesh.pass(minuteMs);
+    const memory = a.machine.memory();
+    mesh.crash(a);
+    mesh.pass(10_000);
+    for (const member of [founder, b, c]) {
+      expect(mesh.seenBy(member)[a.peer]).toBe('dead');
+    }
+    mesh.restart(a, memory);
+    mesh.pass(1000);
+    for (const member of [founder, b, c]) {
+      expect(mesh.seenBy(member)[a.peer]).toBe('alive');
+    }
+  });
+});
+
+describe('revoking', () => {
+  it('puts a member out everywhere at once', () => {
+    const mesh = new TestMembers();
+    const founder = mesh.founder();
+    const a = mesh.newcomer([founder]);
+    const b = mesh.newcomer([founder]);
+    mesh.pass(minuteMs);
+    const members = founder.machine.view(mesh.now()).map(({ certificate }) => certificate);
+    const envelopes = founder.trust.revoke({ peerKey: a.key.publicKey }, mesh.issuer, members, mesh.wallMs);
+    mesh.tell(founder, { type: 'publish', envelopes: envelopes.map(({ bytes }) => bytes) });
+    for (const member of [founder, b]) {
+      expect(mesh.seenBy(member)[a.peer]).toBeUndefined();
+      expect(mesh.isLinked(member, a)).toBe(false);
+    }
+    expect(a.notices).toContainEqual(
+      expect.objectContaining({ type: 'expelled', code: 'certificate_revoked' }),
+    );
+    mesh.pass(10 * minuteMs);
+    expect(mesh.seenBy(b)[a.peer]).toBeUndefined();
+  });
+});

@@ -1,0 +1,161 @@
+import { describe, expect, it } from 'vitest';
+import { seal } from '../../../src/trust/envelope.ts';
+import { trustLimits } from '../../../src/util/limits.ts';
+import { dayMs, madeMs, minuteMs, type TestMember, TestMesh, verdict } from '../../support/test-mesh.ts';
+import { thrownBy } from '../../support/thrown.ts';
+
+const mesh = new TestMesh();
+const { founder } = mesh;
+const nowMs = madeMs + dayMs;
+
+describe('standing', () => {
+  it('is theirs whom the mesh key or its admin issued it, while the certificate is in date', () => {
+    const trust = mesh.trust();
+    const server = mesh.issue('server', 'serve', { by: founder, atMs: madeMs + dayMs });
+    expect(verdict(trust, founder)).toBe('standing');
+    expect(verdict(trust, server)).toBe('standing');
+    expect(verdict(trust, server, madeMs + 90 * dayMs)).toBe('standing');
+    expect(verdict(trust, server, madeMs + 90 * dayMs + 1)).toBe('certificate_expired');
+  });
+
+  it('puts up with clocks five minutes apart', () => {
+    const server = mesh.issue('server', 'serve', { atMs: nowMs });
+    expect(verdict(mesh.trust(), server, nowMs - 5 * minuteMs)).toBe('standing');
+    expect(verdict(mesh.trust(), server, nowMs - 5 * minuteMs - 1)).toBe('clock_skewed');
+  });
+
+  it('is of one mesh only', () => {
+    expect(verdict(mesh.trust(), new TestMesh('other').founder)).toBe('mesh_mismatch');
+  });
+
+  it('goes on with a renewal', () => {
+    const server = mesh.redeem(mesh.invite(), 'server');
+    const renewed = mesh.issue('server', 'serve', { atMs: madeMs + 40 * dayMs });
+    const trust = mesh.trust([mesh.use(server)]);
+    expect(verdict(trust, server, madeMs + 100 * dayMs)).toBe('certificate_expired');
+    expect(verdict(trust, renewed, madeMs + 100 * dayMs)).toBe('standing');
+  });
+});
+
+describe('witnessing', () => {
+  const joined = madeMs + 2 * minuteMs;
+
+  it('makes a use that counts, once', () => {
+    const newcomer = mesh.redeem(mesh.invite(), 'newcomer');
+    const trust = mesh.trust();
+    const use = trust.witness(newcomer.certificate, founder, joined);
+    expect(use?.kind).toBe('use');
+    expect(trust.items()).toEqual([use]);
+    expect(verdict(mesh.trust(trust.items()), newcomer, madeMs + 2 * dayMs)).toBe('standing');
+    expect(trust.witness(newcomer.certificate, founder, joined)).toBeUndefined();
+  });
+
+  it('signs nothing for who was issued, does not stand, or is the member itself', () => {
+    const invite = mesh.invite();
+    const trust = mesh.trust([mesh.use(mesh.redeem(invite, 'first'))]);
+    const other = mesh.redeem(mesh.invite(), 'other');
+    expect(trust.witness(mesh.issue('server', 'serve').certificate, founder, joined)).toBeUndefined();
+    expect(trust.witness(mesh.redeem(invite, 'second').certificate, founder, joined)).toBeUndefined();
+    expect(trust.witness(other.certificate, other, joined)).toBeUndefined();
+    expect(trust.witness(other.certificate, founder, madeMs + 2 * dayMs)).toBeUndefined();
+  });
+
+  it('by a member whose clock is behind its own admission still counts', () => {
+    const [first, second] = ['first', 'second'].map((name) => mesh.redeem(mesh.invite(), name)) as [
+      TestMember,
+      TestMember,
+    ];
+    const trust = mesh.trust([mesh.use(first, founder, joined + 4 * minuteMs)]);
+    trust.witness(second.certificate, first, joined);
+    expect(verdict(trust, second, madeMs + 2 * dayMs)).toBe('standing');
+  });
+});
+
+describe('what is held', () => {
+  const members = ['a', 'b', 'c'].map((name) => mesh.redeem(mesh.invite(), name)) as [
+    TestMember,
+    TestMember,
+    TestMember,
+  ];
+  const [a, b, c] = members;
+
+  it('is taken once, and the version rises with it alone', () => {
+    const trust = mesh.trust();
+    const use = mesh.use(a);
+    expect(trust.offer(use, nowMs)).toBe('new');
+    const { version } = trust;
+    expect(trust.offer(use, nowMs)).toBe('known');
+    expect(() => trust.offer(mesh.use(b, b), nowMs)).toThrow();
+    expect(trust.version).toBe(version);
+    trust.offer(mesh.use(b), nowMs);
+    expect(trust.version).toBeGreaterThan(version);
+  });
+
+  it.each(['grant', 'acceptance', 'issue', 'record', 'death'] as const)('is no %s', (kind) => {
+    const envelope = seal(kind, mesh.meshId, Buffer.from('x'), mesh.key);
+    expect(thrownBy(() => mesh.trust().offer(envelope, nowMs)).code).toBe('envelope_invalid');
+  });
+
+  it('of one kind is not taken as the other', () => {
+    const { payload } = mesh.use(a);
+    const swapped = seal('revocation', mesh.meshId, payload, founder.key);
+    expect(() => mesh.trust().offer(swapped, nowMs)).toThrow(
+      expect.objectContaining({ name: 'MeshnodeError' }),
+    );
+  });
+
+  it('proves a certificate to who holds nothing, through all who admitted each other', () => {
+    const uses = [mesh.use(a), mesh.use(b, a, madeMs + 2 * minuteMs), mesh.use(c, b, madeMs + 3 * minuteMs)];
+    const trust = mesh.trust([...uses, mesh.use(mesh.redeem(mesh.invite(), 'd'))]);
+    const proofs = trust.proofsFor(c.certificate);
+    expect(proofs).toEqual(uses.toReversed());
+    expect(verdict(mesh.trust(proofs), c, madeMs + 2 * dayMs)).toBe('standing');
+  });
+
+  it('proves that a certificate is out, and that who said so may', () => {
+    const admin = mesh.redeem(mesh.invite({ role: 'admin' }), 'admin');
+    const trust = mesh.trust([
+      mesh.use(a),
+      mesh.use(admin),
+      mesh.revocation(a, { by: admin }),
+      mesh.revocation(b),
+    ]);
+    const proofs = trust.proofsFor(a.certificate);
+    expect(proofs).toHaveLength(3);
+    expect(verdict(mesh.trust(proofs), a)).toBe('certificate_revoked');
+  });
+
+  it('is forgotten when nothing can depend on it any more, and is not taken again', () => {
+    const use = mesh.use(a);
+    const revocation = mesh.revocation(b);
+    const trust = mesh.trust([use, revocation]);
+    const { version } = trust;
+    trust.prune(madeMs + 200 * dayMs);
+    expect(trust.items()).toHaveLength(2);
+    expect(trust.version).toBe(version);
+    trust.prune(madeMs + 300 * dayMs);
+    expect(trust.items()).toEqual([revocation]);
+    expect(trust.offer(use, madeMs + 300 * dayMs)).toBe('older');
+    trust.prune(madeMs + 1_000 * dayMs);
+    expect(trust.items()).toEqual([]);
+    expect(trust.version).toBeGreaterThan(version);
+  });
+
+  it('of one invite is bounded, and strangers with its token cannot crowd its members out', () => {
+    const invite = mesh.invite({ maxUses: 2 });
+    const member = mesh.redeem(invite, 'member');
+    const ring = Array.from({ length: 80 }, (_, index) =>
+      mesh.redeem(invite, `eve ${index}`, { atMs: madeMs }),
+    );
+    const junk = ring.map((eve, index) => mesh.use(eve, ring[(index + 1) % ring.length]));
+    const use = mesh.use(member, founder, madeMs + 9 * minuteMs);
+    for (const order of [
+      [use, ...junk],
+      [...junk, use],
+    ]) {
+      const trust = mesh.trust(order);
+      expect(trust.items()).toHaveLength(2 + trustLimits.spareUses);
+      expect(verdict(trust, member, madeMs + 2 * dayMs)).toBe('standing');
+    }
+  });
+});
