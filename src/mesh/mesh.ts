@@ -187,11 +187,20 @@ export class Mesh {
           this.#remember();
           break;
         case 'notice':
-          this.#join.notice(effect.notice);
-          this.#notices.emit(effect.notice);
+          this.#notice(effect.notice);
           break;
       }
     }
+  }
+
+  #notice(notice: MembershipNotice): void {
+    if (notice.type === 'up') {
+      this.#init.broadcast.admit(notice.peer);
+    } else if (notice.type === 'down') {
+      this.#init.broadcast.drop(notice.peer);
+    }
+    this.#join.notice(notice);
+    this.#notices.emit(notice);
   }
 
   /** Admission goes over join; what members share goes over gossip, which is closed to clients. */

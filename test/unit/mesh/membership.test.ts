@@ -1,8 +1,23 @@
 import { describe, expect, it } from 'vitest';
+import { OwnRecord } from '../../../src/mesh/own-record.ts';
+import { noFacts, type PeerRecord } from '../../../src/mesh/record.ts';
 import { meshLimits } from '../../../src/util/limits.ts';
-import { TestMembers } from '../../support/test-members.ts';
+import { type TestMember, TestMembers } from '../../support/test-members.ts';
 
 const minuteMs = 60_000;
+
+/** A record that `member`'s key signs now, in another process that remembers `lastEpoch`. */
+function recordOf(mesh: TestMembers, member: TestMember, lastEpoch: number): Uint8Array {
+  const { key, certificate } = member;
+  const { meshId, random } = mesh;
+  const record = new OwnRecord({ identity: key, meshId, role: 'serve', facts: noFacts, lastEpoch, random });
+  return record.announce(certificate, mesh.now()).bytes;
+}
+
+function recordSeenBy(mesh: TestMembers, member: TestMember, of: TestMember): PeerRecord | undefined {
+  const view = member.machine.view(mesh.now());
+  return view.find(({ record }) => record.peerId === of.peer)?.record;
+}
 
 describe('joining', () => {
   it('a founder is a member by itself', () => {
@@ -75,9 +90,7 @@ describe('coming back', () => {
     const again = mesh.restart(a, memory);
     expect(mesh.isLinked(again, b)).toBe(true);
     expect(mesh.seenBy(b)[again.peer]).toBe('alive');
-    expect(b.machine.view(mesh.now()).find(({ record }) => record.peerId === a.peer)?.record.epoch).toBe(
-      memory.epoch + 1,
-    );
+    expect(recordSeenBy(mesh, b, a)?.epoch).toBe(memory.epoch + 1);
   });
 
   it('a member that lost its memory learns its epoch from the others and goes on', () => {
@@ -88,30 +101,84 @@ describe('coming back', () => {
     const reborn = mesh.restart(mesh.restart(a, a.machine.memory()), undefined);
     mesh.link(reborn, founder);
     mesh.pass(1000);
-    const record = founder.machine
-      .view(mesh.now())
-      .find(({ record: { peerId } }) => peerId === a.peer)?.record;
-    expect(record?.epoch).toBe(3);
+    expect(recordSeenBy(mesh, founder, a)?.epoch).toBe(3);
     expect(reborn.notices).not.toContainEqual({ type: 'key-conflict' });
   });
 
-  it('of two live processes with one key the older one stops', () => {
+  it('of two live processes with one key the one that sees a newer epoch of itself stops', () => {
     const mesh = new TestMembers();
     const founder = mesh.founder();
     const a = mesh.newcomer([founder]);
     mesh.pass(minuteMs);
-    const second = new TestMembersView(mesh);
-    expect(second).toBeDefined();
-    expect(a).toBeDefined();
+    mesh.tell(founder, { type: 'heard', peer: a.peer, envelope: recordOf(mesh, a, 1) });
+    expect(a.notices).not.toContainEqual({ type: 'key-conflict' });
+    mesh.pass(minuteMs);
+    expect(a.notices).toContainEqual({ type: 'key-conflict' });
+  });
+
+  it('a record of an earlier life is outlived, not mistaken for another process', () => {
+    const mesh = new TestMembers();
+    const founder = mesh.founder();
+    const a = mesh.newcomer([founder]);
+    const earlier = recordOf(mesh, a, 8);
+    mesh.pass(1000);
+    const reborn = mesh.restart(a, a.machine.memory());
+    mesh.tell(founder, { type: 'heard', peer: a.peer, envelope: earlier });
+    mesh.pass(minuteMs);
+    expect(reborn.notices).not.toContainEqual({ type: 'key-conflict' });
+    expect(recordSeenBy(mesh, founder, a)?.epoch).toBe(10);
+  });
+
+  it('whoever was out of reach for long is still known and dialled', () => {
+    const mesh = new TestMembers();
+    const founder = mesh.founder();
+    const a = mesh.newcomer([founder]);
+    mesh.pass(minuteMs);
+    const memories = { founder: founder.machine.memory(), a: a.machine.memory() };
+    mesh.crash(founder);
+    mesh.crash(a);
+    const alone = mesh.restart(a, memories.a);
+    mesh.pass(30 * minuteMs);
+    const again = mesh.restart(alone, alone.machine.memory());
+    const back = mesh.restart(founder, memories.founder, true);
+    mesh.pass(2 * minuteMs);
+    expect(mesh.isLinked(again, back)).toBe(true);
   });
 });
 
-class TestMembersView {
-  readonly mesh: TestMembers;
-  constructor(mesh: TestMembers) {
-    this.mesh = mesh;
-  }
-}
+describe('renewing', () => {
+  const dayMs = 24 * 60 * minuteMs;
+
+  it('the holder of the mesh key renews every certificate in time, its own included', () => {
+    const mesh = new TestMembers();
+    const founder = mesh.founder();
+    const a = mesh.newcomer([founder]);
+    const before = { founder: founder.machine.certificate.expiresMs, a: a.machine.certificate.expiresMs };
+    mesh.wallMs += 31 * dayMs;
+    mesh.pass(minuteMs);
+    expect(founder.machine.certificate.expiresMs).toBeGreaterThan(before.founder);
+    expect(a.machine.certificate.expiresMs).toBeGreaterThan(before.a);
+    mesh.wallMs += 70 * dayMs;
+    mesh.pass(2 * minuteMs);
+    expect(mesh.seenBy(founder)[a.peer]).toBe('alive');
+    expect(a.notices).not.toContainEqual(expect.objectContaining({ type: 'expelled' }));
+  });
+
+  it('whose certificate nobody renews is out when it ends', () => {
+    const mesh = new TestMembers();
+    const founder = mesh.founder();
+    const a = mesh.newcomer([founder]);
+    const b = mesh.newcomer([founder]);
+    mesh.pass(minuteMs);
+    mesh.crash(founder);
+    mesh.wallMs += 91 * dayMs;
+    mesh.pass(minuteMs);
+    expect(a.notices).toContainEqual(
+      expect.objectContaining({ type: 'expelled', code: 'certificate_expired' }),
+    );
+    expect(mesh.isLinked(a, b)).toBe(false);
+  });
+});
 
 describe('leaving and being lost', () => {
   it('who leaves is seen to have left, and does not come back with an old record', () => {
