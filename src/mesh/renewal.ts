@@ -31,8 +31,8 @@ export function renewOwn({ certificate, issuer }: OwnNode, { wallMs }: Now): Cer
   if (issuer === undefined || issuer.certificate !== undefined || !renewalDue(certificate, wallMs)) {
     return undefined;
   }
-  const { peerKey, role } = certificate;
-  return issueCertificate({ issuer, peerKey, role, nowMs: Math.floor(wallMs) });
+  const { peerKey, role, sinceMs } = certificate;
+  return issueCertificate({ issuer, peerKey, role, sinceMs, nowMs: Math.floor(wallMs) });
 }
 
 /** What to send to the members whose certificates are due. */
@@ -54,8 +54,8 @@ export function dueRenewals(
     if (certificate === undefined || !keepsRank || !renewalDue(certificate, wallMs)) {
       return [];
     }
-    const { peerKey, role } = certificate;
-    const renewed = issueCertificate({ issuer, peerKey, role, nowMs: Math.floor(wallMs) });
+    const { peerKey, role, sinceMs } = certificate;
+    const renewed = issueCertificate({ issuer, peerKey, role, sinceMs, nowMs: Math.floor(wallMs) });
     // An issuer whose own certificate ends as soon has nothing better to give.
     return renewed.expiresMs > certificate.expiresMs
       ? [{ peer, renewal: { type: 'renewal', certificate: renewed.bytes } as const }]

@@ -49,6 +49,8 @@ export interface Certificate {
   /** Signatures between it and the mesh key: 1 if the mesh key signed it itself. */
   readonly depth: 1 | 2;
   readonly issuedMs: number;
+  /** When what first made the peer a member was signed. Renewals keep it: they undo no revocation made since. */
+  readonly sinceMs: number;
   /** The end of its life, or of its issuer's if that comes first. */
   readonly expiresMs: number;
   /** The admin who signed it; undefined: the mesh key did. */
@@ -66,7 +68,7 @@ export interface Issuer {
 }
 
 /** What an issue or a grant with its acceptance says, before the issuer is looked at. */
-type Standing = Pick<Certificate, 'peerKey' | 'role' | 'issuedMs' | 'expiresMs' | 'invite'> & {
+type Standing = Pick<Certificate, 'peerKey' | 'role' | 'issuedMs' | 'sinceMs' | 'expiresMs' | 'invite'> & {
   /** Who signed it, and when. */
   readonly signer: Uint8Array;
   readonly signedMs: number;
@@ -116,14 +118,17 @@ export function issueCertificate(options: {
   readonly peerKey: Uint8Array;
   readonly role: Role;
   readonly nowMs: number;
+  /** Of the certificate that this one renews. */
+  readonly sinceMs?: number;
 }): Certificate {
-  const { issuer, peerKey, role, nowMs } = options;
+  const { issuer, peerKey, role, nowMs, sinceMs = nowMs } = options;
   requireIssuer(issuer);
   const payload = Issue.encode({
     peerKey,
     role: wireRole(role),
     issuedMs: nowMs,
     expiresMs: nowMs + trustLimits.certificateLifeMs,
+    sinceMs,
   }).finish();
   const issue = seal('issue', issuer.meshId, payload, issuer.key).bytes;
   return makeCertificate({ issue, issuer: issuer.certificate?.bytes ?? null }, issuer.meshId);
@@ -216,6 +221,8 @@ function readIssue(envelope: Envelope): Standing {
   const fields = decodeFields(Issue, envelope.payload, 'an issue');
   const issuedMs = readTime(fields.issuedMs, 'issue');
   const expiresMs = readTime(fields.expiresMs, 'issue');
+  const sinceMs = readTime(fields.sinceMs, 'issue');
+  ensure(sinceMs <= issuedMs, 'A certificate is older than it was when it was issued.');
   ensure(
     expiresMs > issuedMs && expiresMs - issuedMs <= trustLimits.certificateLifeMs,
     'A certificate is issued for longer than certificates live.',
@@ -224,6 +231,7 @@ function readIssue(envelope: Envelope): Standing {
     peerKey: readKey(fields.peerKey, 'issue'),
     role: readRole(fields.role, 'issue'),
     issuedMs,
+    sinceMs,
     expiresMs,
     signer: envelope.signer,
     signedMs: issuedMs,
@@ -246,6 +254,7 @@ function readRedemption(grantEnvelope: Envelope, acceptanceEnvelope: Envelope): 
     peerKey: readKey(fields.peerKey, 'acceptance'),
     role,
     issuedMs,
+    sinceMs: grant.grantIssuedMs,
     expiresMs: issuedMs + trustLimits.certificateLifeMs,
     invite,
     signer: grant.inviterKey,

@@ -33,9 +33,9 @@ export function decodeFields<Decoded>(
   }
 }
 
-/** A time, Unix ms, as a safe integer. The decoder gives large numbers as objects, whatever its types say. */
+/** A time, Unix ms. */
 export function readTime(sent: Sent<number>, what: string): number {
-  const time = Number(sent ?? 0);
+  const time = sent ?? 0;
   if (!Number.isSafeInteger(time) || time <= 0) {
     throw new MeshnodeError('envelope_invalid', `A ${what} has no date that can be.`);
   }

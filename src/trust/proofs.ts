@@ -107,14 +107,10 @@ export function useEndMs({ certificate }: Use): number {
 }
 
 /**
- * The date by which a revocation concerns a certificate: that of the invite or issue. An invite made after the
- * revocation lets the peer in again, an old one does not; the inviter signs that date, not the peer.
+ * Whether a revocation, if it is in force, puts this one certificate out; its issuers are not looked at. What counts
+ * is the date of the invite or issue that made the peer a member: one made after the revocation lets it in again, an
+ * old one does not, nor does a renewal by an admin who has not heard. Who signs that date is not the peer.
  */
-export function madeMs(certificate: Certificate): number {
-  return certificate.invite?.grantIssuedMs ?? certificate.issuedMs;
-}
-
-/** Whether a revocation, if it is in force, puts this one certificate out; its issuers are not looked at. */
 export function revokes(
   { target, atMs, rank }: Pick<Revocation, 'target' | 'atMs' | 'rank'>,
   certificate: Certificate,
@@ -122,7 +118,7 @@ export function revokes(
   return (
     'peer' in target &&
     target.peer === keyText(certificate.peerKey) &&
-    madeMs(certificate) <= atMs &&
+    certificate.sinceMs <= atMs &&
     rank > rankOf(certificate)
   );
 }

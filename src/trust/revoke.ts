@@ -7,7 +7,6 @@ import type { Envelope } from './envelope.ts';
 import { keyText } from './keys.ts';
 import {
   type Admitter,
-  madeMs,
   mayAdmit,
   type Revocation,
   type RevocationTarget,
@@ -37,7 +36,7 @@ export function sealRevocationBy(options: {
   }
   const known = members.filter((member) => isTarget(target, member));
   // A renewal may bear the date of a clock ahead of ours; it must not escape.
-  const lastMs = Math.max(nowMs, ...known.map(madeMs));
+  const lastMs = Math.max(nowMs, ...known.map(({ sinceMs }) => sinceMs));
   const atMs = 'peer' in target ? Math.min(lastMs, nowMs + trustLimits.clockToleranceMs) : nowMs;
   const fields = { target, atMs, rank };
   if (known.length > 0 && known.every((member) => rankOf(member) >= rank)) {

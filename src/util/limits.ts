@@ -638,13 +638,15 @@ export const netLimits = {
   windowBytes: 2 * MiB,
   /** Bytes yamux keeps for a paused reader before it resets the stream: four windows, so never. */
   readBufferBytes: 8 * MiB,
-  /** Bytes of all streams of a connection that wait for its socket. A peer that asks and never reads is cut there. */
-  connectionUnsentBytes: 16 * MiB,
+  /** Bytes of a connection that wait for its socket: of 256 fresh streams, each its first write. */
+  connectionUnsentBytes: 64 * MiB,
+  /** Frames that wait for it, small ones of yamux among them, which a peer can provoke without end. */
+  connectionUnsentFrames: 65_536,
   /** Streams of one connection, each way. */
   streams: 1024,
   /** Streams that a peer which is no member may have open on one connection. */
   unadmittedStreams: 16,
-  /** Bytes it may send without being read: before it has named a protocol on all of them together, then on each. */
+  /** Bytes it may send on streams that have named no protocol, all together; and unread, on one that has. */
   unadmittedBytes: 64 * KiB,
   /** A connection whose peer is no member by then is closed: joining takes six seconds at most. */
   unadmittedMs: 30_000,

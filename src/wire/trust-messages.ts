@@ -1,4 +1,5 @@
 // The protobuf messages of what a mesh signs, by short names, out of the generated code.
+import './plain-integers.ts';
 import { meshnode } from './generated/trust.js';
 
 export const { Envelope, Grant, Acceptance, Issue, Certificate, Use, Revocation, Token, Role } =

@@ -77,7 +77,7 @@ function redemption(
 /** An issue for the newcomer, signed by `signer` under `issuer`. */
 function issue(fields: object, signer: KeyPair = mesh.key, issuer?: TestMember): Uint8Array {
   const peerKey = keyNamed('newcomer').publicKey;
-  const dates = { issuedMs: madeMs, expiresMs: madeMs + 90 * dayMs };
+  const dates = { issuedMs: madeMs, sinceMs: madeMs, expiresMs: madeMs + 90 * dayMs };
   const payload = Issue.encode({ peerKey, role: WireRole.ROLE_SERVE, ...dates, ...fields }).finish();
   return Message.encode({
     issue: seal('issue', mesh.meshId, payload, signer).bytes,
