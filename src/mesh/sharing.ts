@@ -28,6 +28,8 @@ export type Received = Taken | MeshnodeError;
 export class Sharing {
   readonly #parts: SharingParts;
   #hasConflict = false;
+  /** This run has raised its epoch above one that it met. */
+  #hasOutlived = false;
 
   constructor(parts: SharingParts) {
     this.#parts = parts;
@@ -132,19 +134,24 @@ export class Sharing {
   }
 
   /**
-   * A record signed with this node's key that this run did not make. If it was made after this run began, another
-   * process lives with the key; of two such, the one that sees a higher epoch stops. Else it is an earlier life.
+   * A record signed with this node's key that this run did not make: of an earlier life, until one that was made
+   * since this run began answers even the epoch that this run has raised because of another. Then a second process
+   * lives with the key, and of the two the one that sees the higher epoch stops. Dates alone would not do: a clock
+   * may have been set back between two lives.
    */
   #metMyself(seen: PeerRecord, now: Now): void {
     const { own, outbox } = this.#parts;
-    const isAlive = seen.issuedMs > own.startedWallMs;
-    if (isAlive && seen.epoch > own.record.version.epoch) {
+    const isAnswer = this.#hasOutlived && seen.issuedMs > own.startedWallMs;
+    if (isAnswer && seen.epoch > own.record.version.epoch) {
       if (!this.#hasConflict) {
         this.#hasConflict = true;
         outbox.notice({ type: 'key-conflict' });
       }
-    } else if (own.record.outlive(seen) && own.hasJoined) {
-      this.announce(now);
+    } else if (own.record.outlive(seen)) {
+      this.#hasOutlived = true;
+      if (own.hasJoined) {
+        this.announce(now);
+      }
     }
   }
 

@@ -1,4 +1,7 @@
 // Broadcasts by gossipsub on real hosts: five on loopback, each linked to all others.
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { join } from 'node:path';
 import { type GossipSub, gossipsub } from '@libp2p/gossipsub';
 import type { Connection } from '@libp2p/interface';
 import { afterEach, describe, expect, it } from 'vitest';

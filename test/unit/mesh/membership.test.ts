@@ -110,8 +110,12 @@ describe('coming back', () => {
     const founder = mesh.founder();
     const a = mesh.newcomer([founder]);
     mesh.pass(minuteMs);
+    // One higher epoch may be an earlier life's: `a` goes above it. Only what answers that is alive.
     mesh.tell(founder, { type: 'heard', peer: a.peer, envelope: recordOf(mesh, a, 1) });
+    mesh.pass(minuteMs);
+    expect(recordSeenBy(mesh, founder, a)?.epoch).toBe(3);
     expect(a.notices).not.toContainEqual({ type: 'key-conflict' });
+    mesh.tell(founder, { type: 'heard', peer: a.peer, envelope: recordOf(mesh, a, 3) });
     mesh.pass(minuteMs);
     expect(a.notices).toContainEqual({ type: 'key-conflict' });
   });
