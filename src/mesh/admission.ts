@@ -69,8 +69,11 @@ export function admit(
   if (certificate.peerId !== peer) {
     throw new MeshnodeError('certificate_invalid', 'The certificate was given to another node.');
   }
-  // Only now: whoever holds no certificate of this mesh gets nothing looked at.
-  hello.proofs.forEach(take);
+  // Checking proofs costs far more than sending them: only those get it done whom they can help.
+  const unheard = trust.judge(certificate, now.wallMs);
+  if (!unheard.standing && unheard.code !== 'certificate_revoked' && unheard.code !== 'certificate_expired') {
+    hello.proofs.forEach(take);
+  }
   const use = own.mayAdmit ? trust.witness(certificate, own, now.wallMs) : undefined;
   const judgement = trust.judge(certificate, now.wallMs);
   if (!judgement.standing) {

@@ -7,10 +7,10 @@ import type { MeshTrust } from '../trust/mesh-trust.ts';
 import { includesRole } from '../trust/roles.ts';
 import { MeshnodeError } from '../util/errors.ts';
 import { meshLimits } from '../util/limits.ts';
+import { AuthorRate } from './author-rate.ts';
 import { type Death, readDeath } from './death.ts';
 import type { PeerRecord } from './record.ts';
 import { readRecord } from './record-codec.ts';
-import { VerdictRate } from './verdict-rate.ts';
 import { compareVersions } from './version.ts';
 
 /** alive: its record holds. dead: enough neighbours say so. expired: its record ran out unrenewed. left: its own word. */
@@ -48,7 +48,8 @@ export class RecordTable {
   readonly #entries = new Map<PeerId, TableEntry>();
   /** By subject, then by author. */
   readonly #deaths = new Map<PeerId, Map<PeerId, HeldDeath>>();
-  readonly #verdictRate = new VerdictRate();
+  readonly #recordRate = new AuthorRate('records', meshLimits.recordsPerMinute);
+  readonly #verdictRate = new AuthorRate('verdicts', meshLimits.deathsPerMinute);
   #removals = 0;
 
   constructor({ trust, check }: RecordTableInit) {
@@ -98,6 +99,9 @@ export class RecordTable {
     if (held === undefined && this.#entries.size >= meshLimits.records) {
       throw new MeshnodeError('record_untimely', `The table already holds ${meshLimits.records} nodes.`);
     }
+    if (!record.left) {
+      this.#recordRate.count(record.peerId, wallMs);
+    }
     this.#entries.set(record.peerId, { record, certificate, envelope, endMs: endOf(record, wallMs) });
     return { outcome: 'new', peer: record.peerId, first: held === undefined };
   }
@@ -146,6 +150,8 @@ export class RecordTable {
       const over = wallMs > record.expiresMs + meshLimits.clockToleranceMs;
       if (over || !this.#trust.judge(certificate, wallMs).standing) {
         this.#entries.delete(peer);
+        this.#recordRate.forget(peer);
+        this.#verdictRate.forget(peer);
         this.#removals++;
         gone.push(peer);
       }

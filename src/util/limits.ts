@@ -428,6 +428,8 @@ export const meshLimits = {
   verdictDials: 3,
   /** Bytes of a verdict. */
   deathBytes: 128,
+  /** Records taken of one node a minute: one a second is the most that an honest one announces. */
+  recordsPerMinute: 60,
   /** Verdicts taken from one author a minute: a switch that dies takes few at once, a liar would name all. */
   deathsPerMinute: 10,
   /** Announcements that a verdict may be ahead of the record known here. */
