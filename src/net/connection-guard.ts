@@ -22,13 +22,20 @@ export class AbuseMeter {
   }
 }
 
+/** An inbound stream that has not reached a handler. */
+interface Negotiation {
+  bytes: number;
+  readonly stopCounting: () => void;
+}
+
 export class ConnectionGuard {
   readonly #connection: Connection;
   readonly #isAdmitted: () => boolean;
   readonly #clock: Clock;
   readonly #abuses: AbuseMeter;
-  /** Inbound streams that have not reached a handler, and what lifts the bound on their bytes. */
-  readonly #negotiating = new Map<Stream, () => void>();
+  readonly #negotiations = new Map<Stream, Negotiation>();
+  /** Received on all of them. */
+  #negotiatingBytes = 0;
 
   /** Watches a connection from its first stream on: to be made within its 'connection:open' event. */
   constructor(connection: Connection, isAdmitted: () => boolean, clock: Clock) {
@@ -42,8 +49,7 @@ export class ConnectionGuard {
 
   /** A stream has named its protocol and passed the gate: it is no offence any more if it ends. */
   reached(stream: Stream): void {
-    this.#negotiating.get(stream)?.();
-    this.#negotiating.delete(stream);
+    this.#settle(stream);
     stream.maxReadBufferLength = this.#isAdmitted() ? netLimits.readBufferBytes : netLimits.unadmittedBytes;
   }
 
@@ -63,16 +69,32 @@ export class ConnectionGuard {
       this.offended();
       return;
     }
-    const mostBytes = admitted
-      ? netLimits.unreadBytes
-      : netLimits.unadmittedBytes / netLimits.unadmittedStreams;
-    stream.maxReadBufferLength = mostBytes;
-    this.#negotiating.set(stream, boundReceived(stream, mostBytes));
+    this.#negotiate(stream, admitted ? netLimits.readBufferBytes : netLimits.unadmittedBytes);
     stream.addEventListener('close', () => {
-      if (this.#negotiating.delete(stream)) {
+      if (this.#settle(stream)) {
         this.offended();
       }
     });
+  }
+
+  /** Gives the stream up if that many bytes come on streams that reach no handler. */
+  #negotiate(stream: Stream, mostBytes: number): void {
+    stream.maxReadBufferLength = mostBytes;
+    const stopCounting = countReceived(stream, (bytes) => {
+      negotiation.bytes += bytes;
+      this.#negotiatingBytes += bytes;
+      return this.#negotiatingBytes <= mostBytes;
+    });
+    const negotiation: Negotiation = { bytes: 0, stopCounting };
+    this.#negotiations.set(stream, negotiation);
+  }
+
+  /** Whether the stream had not reached a handler before. */
+  #settle(stream: Stream): boolean {
+    const negotiation = this.#negotiations.get(stream);
+    negotiation?.stopCounting();
+    this.#negotiatingBytes -= negotiation?.bytes ?? 0;
+    return this.#negotiations.delete(stream);
   }
 
   #closeIfNeverAdmitted(): void {
@@ -91,20 +113,18 @@ export class ConnectionGuard {
 }
 
 /**
- * Aborts a stream that receives more than `mostBytes`; the returned function ends that. Bytes are counted where they
- * arrive: a listener would take those that come between two of libp2p's own. libp2p alone reads on for as long as
- * the length of a protocol's name does not end.
+ * Aborts a stream as soon as `allows` says no to the bytes of a piece; the returned function ends that. Bytes are
+ * counted where they arrive: a listener would take those that come between two of libp2p's own. Left alone, libp2p
+ * reads on for as long as the length of a protocol's name does not end.
  */
-function boundReceived(stream: Stream, mostBytes: number): () => void {
+function countReceived(stream: Stream, allows: (bytes: number) => boolean): () => void {
   const receiving = stream as Stream & { onData(data: { readonly byteLength: number }): void };
   const { onData } = receiving;
-  let bytes = 0;
   receiving.onData = (data) => {
-    bytes += data.byteLength;
-    if (bytes > mostBytes) {
-      stream.abort(new MeshnodeError('protocol_refused', 'The peer sends much and names no protocol.'));
-    } else {
+    if (allows(data.byteLength)) {
       onData.call(receiving, data);
+    } else {
+      stream.abort(new MeshnodeError('protocol_refused', 'The peer sends much and names no protocol.'));
     }
   };
   return () => {

@@ -164,25 +164,12 @@ export class Libp2pHost implements Network {
   }
 
   async ping(peer: PeerId, options: OpenOptions = {}): Promise<number> {
-    const { clock, random } = this.#components;
     const { connection, link } = this.#choose(peer, options.path);
-    const late = new AbortController();
-    const timer = clock.after(netLimits.pingMs, () =>
-      late.abort(new MeshnodeError('stream_broken', `No ping came back within ${netLimits.pingMs} ms.`)),
-    );
-    const signal =
-      options.signal === undefined ? late.signal : AbortSignal.any([options.signal, late.signal]);
-    const stream = new MuxedStream(await this.#open(connection, pingProtocol, signal), peer, pingProtocol);
-    try {
-      const rttMs = await roundTripMs(stream, clock, random, signal);
-      this.#policy.observe(peer, link.path, { rttMs }, clock.monotonicMs());
-      return rttMs;
-    } catch (cause) {
-      stream.abort(cause instanceof Error ? cause : new MeshnodeError('internal', String(cause)));
-      throw cause;
-    } finally {
-      timer.cancel();
-    }
+    const opened = await this.#open(connection, pingProtocol, options.signal);
+    const stream = new MuxedStream(opened, peer, pingProtocol);
+    const rttMs = await roundTripMs(stream, this.#components, options.signal);
+    this.#policy.observe(peer, link.path, { rttMs }, this.#components.clock.monotonicMs());
+    return rttMs;
   }
 
   /**

@@ -112,8 +112,8 @@ function withGate(components: Libp2pComponents, admits: Admission): Libp2pCompon
 }
 
 /**
- * Cuts a connection whose peer makes us answer, and reads none of the answers. Drops what yamux still sends over one
- * that has closed: it does so from events and microtasks of its own, where a throw would end the process.
+ * Cuts a connection whose peer makes yamux answer, and reads none of the answers. Drops what yamux still sends over
+ * one that has closed: it does so from events and microtasks of its own, where a throw would end the process.
  */
 class SafeMuxers implements StreamMuxerFactory {
   readonly protocol: string;
@@ -127,7 +127,18 @@ class SafeMuxers implements StreamMuxerFactory {
   createStreamMuxer(connection: MessageStream): ReturnType<StreamMuxerFactory['createStreamMuxer']> {
     connection.maxWriteBufferLength = netLimits.connectionUnsentBytes;
     const send = connection.send.bind(connection);
-    connection.send = (bytes) => connection.status !== 'open' || send(bytes);
+    let unsentFrames = 0;
+    connection.send = (frame) => {
+      if (connection.status !== 'open') {
+        return true;
+      }
+      const flows = send(frame);
+      unsentFrames = flows ? 0 : unsentFrames + 1;
+      if (unsentFrames > netLimits.connectionUnsentFrames) {
+        connection.abort(new MeshnodeError('stream_broken', 'The peer reads nothing of what it asks for.'));
+      }
+      return flows;
+    };
     return this.#muxers.createStreamMuxer(connection);
   }
 }

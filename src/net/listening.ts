@@ -31,7 +31,7 @@ export class Listening {
     return this.#sockets;
   }
 
-  /** Rejects with `port_in_use`, or `config_invalid` if the host is no IP. */
+  /** Rejects with `port_in_use`, `quic_unavailable`, or `config_invalid` if the host is no IP. */
   async open({ host, port }: ListenOptions, kinds: readonly Kind[]): Promise<void> {
     const hosts = host === undefined ? ['0.0.0.0', '::'] : [host];
     if (!hosts.every((one) => isIPv4(one) || isIPv6(one))) {
@@ -45,6 +45,9 @@ export class Listening {
       } catch (failure) {
         cause = failure;
         await this.close();
+        if (failure instanceof MeshnodeError && failure.code !== 'port_in_use') {
+          throw failure;
+        }
       }
     }
     throw new MeshnodeError('port_in_use', `Port ${port} cannot be listened at.`, { cause });

@@ -2,6 +2,7 @@
 // without bound for a peer that sends and never reads.
 import type { Clock } from '../util/clock.ts';
 import { MeshnodeError } from '../util/errors.ts';
+import { netLimits } from '../util/limits.ts';
 import type { Random } from '../util/random.ts';
 
 export const pingProtocol = '/ipfs/ping/1.0.0';
@@ -13,6 +14,7 @@ export interface PingStream {
   read(signal?: AbortSignal): Promise<Uint8Array | undefined>;
   write(bytes: Uint8Array, signal?: AbortSignal): Promise<void>;
   end(signal?: AbortSignal): Promise<void>;
+  abort(cause: Error): void;
 }
 
 /** Answers pings until the other side ends. */
@@ -22,27 +24,41 @@ export async function echo(stream: PingStream): Promise<void> {
   }
 }
 
-/** One round trip on a fresh stream, milliseconds. Rejects with `stream_broken` if anything else comes back. */
+/** One round trip on a fresh stream, milliseconds. Rejects with `stream_broken` if none, or anything else, comes back. */
 export async function roundTripMs(
   stream: PingStream,
-  clock: Clock,
-  random: Random,
-  signal: AbortSignal,
+  { clock, random }: { readonly clock: Clock; readonly random: Random },
+  signal?: AbortSignal,
 ): Promise<number> {
+  const late = new AbortController();
+  const timer = clock.after(netLimits.pingMs, () =>
+    late.abort(new MeshnodeError('stream_broken', `No ping came back within ${netLimits.pingMs} ms.`)),
+  );
+  const ended = signal === undefined ? late.signal : AbortSignal.any([signal, late.signal]);
   const payload = random.bytes(payloadBytes);
   const startMs = clock.monotonicMs();
-  await stream.write(payload, signal);
-  let answered = 0;
-  while (answered < payloadBytes) {
+  try {
+    await stream.write(payload, ended);
+    await expectBack(stream, payload, ended);
+    const tookMs = clock.monotonicMs() - startMs;
+    await stream.end(ended);
+    return tookMs;
+  } catch (cause) {
+    stream.abort(cause instanceof Error ? cause : new MeshnodeError('internal', String(cause)));
+    throw cause;
+  } finally {
+    timer.cancel();
+  }
+}
+
+async function expectBack(stream: PingStream, payload: Uint8Array, signal: AbortSignal): Promise<void> {
+  for (let answered = 0; answered < payload.length; ) {
     const bytes = await stream.read(signal);
     if (bytes === undefined || !startsWith(payload.subarray(answered), bytes)) {
       throw new MeshnodeError('stream_broken', 'Something else came back than was sent.');
     }
     answered += bytes.length;
   }
-  const tookMs = clock.monotonicMs() - startMs;
-  await stream.end(signal);
-  return tookMs;
 }
 
 function startsWith(bytes: Uint8Array, start: Uint8Array): boolean {

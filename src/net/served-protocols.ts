@@ -1,6 +1,7 @@
 // The handlers of inbound streams: how many a peer may have open, and how a stream ends with its handler. Knows
 // nothing of what carries streams.
 import type { PeerId } from '../trust/keys.ts';
+import { raceSignal } from '../util/async.ts';
 import type { Clock } from '../util/clock.ts';
 import { assertInvariant, MeshnodeError } from '../util/errors.ts';
 import { netLimits } from '../util/limits.ts';
@@ -71,7 +72,7 @@ export class ServedProtocols {
       while ((await stream.read(signal)) !== undefined) {
         // Nobody is left to want it.
       }
-      await stream.closed;
+      await raceSignal(stream.closed, signal);
     });
   }
 

@@ -5,12 +5,16 @@ import type { Connection, Libp2p, Stream } from '@libp2p/interface';
 import { multiaddr } from '@multiformats/multiaddr';
 import { afterEach, describe, expect, it } from 'vitest';
 import { AbuseMeter } from '../../../src/net/connection-guard.ts';
-import type { Libp2pHost } from '../../../src/net/host.ts';
+import { createHost, type Libp2pHost } from '../../../src/net/host.ts';
+import { InboundStreams } from '../../../src/net/inbound-streams.ts';
 import type { Gate } from '../../../src/net/network.ts';
 import { protocols } from '../../../src/trust/gate.ts';
 import { sleep, systemClock } from '../../../src/util/clock.ts';
 import { netLimits } from '../../../src/util/limits.ts';
+import { silentLogger } from '../../../src/util/logging.ts';
+import { systemRandom } from '../../../src/util/random.ts';
 import { hurriedClock } from '../../support/hurried-clock.ts';
+import { ManualClock } from '../../support/manual-clock.ts';
 import { stockNode } from '../../support/stock-libp2p.ts';
 import { testHost } from '../../support/test-host.ts';
 
@@ -81,7 +85,7 @@ describe('a host under abuse', () => {
     for (let count = 0; count < 10 * netLimits.abuses && connection.status === 'open'; count++) {
       try {
         const stream = await muxer.createStream();
-        stream.send(new Uint8Array(8_000).fill(0xff));
+        stream.send(new Uint8Array(netLimits.unadmittedBytes + 1).fill(0xff));
         await closeOf(stream);
       } catch {
         break;
@@ -128,9 +132,6 @@ describe('a host under abuse', () => {
   }, 30_000);
 
   it('closes a connection whose peer never becomes a member', async () => {
-    const { createHost } = await import('../../../src/net/host.ts');
-    const { silentLogger } = await import('../../../src/util/logging.ts');
-    const { systemRandom } = await import('../../../src/util/random.ts');
     const host = await createHost(
       {
         keySeed: systemRandom.bytes(32),
@@ -144,6 +145,23 @@ describe('a host under abuse', () => {
     closing.push(() => host.close());
     await stranger(host);
     await until(() => host.links().length === 0);
+  });
+
+  it('closes the oldest connection of a stranger when there are too many, and none of a member', () => {
+    const members = new Set<string>();
+    const gate: Gate = (peer) => members.has(peer);
+    const inbound = new InboundStreams(gate, new ManualClock(), silentLogger);
+    const connections = Array.from({ length: netLimits.strangers + 3 }, (_, index) =>
+      fakeConnection(`peer ${index}`),
+    );
+    members.add('peer 1');
+    for (const { connection } of connections) {
+      inbound.watch(connection);
+    }
+    const aborted = connections.flatMap(({ connection, aborts }) =>
+      aborts() > 0 ? [connection.remotePeer.toString()] : [],
+    );
+    expect(aborted).toEqual(['peer 0', 'peer 2']);
   });
 
   it('gives one peer so many connections and no more', async () => {
@@ -186,7 +204,7 @@ describe('a host under abuse', () => {
     const flood = (async () => {
       while (flooding) {
         const stream = await muxer.createStream().catch(() => undefined);
-        stream?.send(new Uint8Array(8_000).fill(0xff));
+        stream?.send(new Uint8Array(netLimits.unadmittedBytes + 1).fill(0xff));
         await sleep(systemClock, 1);
       }
     })();
@@ -211,6 +229,22 @@ describe('the count of offences', () => {
     expect(burst.indexOf(true)).toBe(netLimits.abuses);
   });
 });
+
+/** As much of a connection as is needed to watch it. */
+function fakeConnection(peer: string): { connection: Connection; aborts: () => number } {
+  let aborts = 0;
+  const connection = Object.assign(new EventTarget(), {
+    remotePeer: { toString: () => peer },
+    direction: 'inbound',
+    status: 'open',
+    streams: [],
+    muxer: new EventTarget(),
+    abort: () => {
+      aborts++;
+    },
+  });
+  return { connection: connection as unknown as Connection, aborts: () => aborts };
+}
 
 interface Muxer {
   createStream(): Promise<Stream>;

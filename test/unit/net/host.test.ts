@@ -4,12 +4,15 @@ import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { createServer } from 'node:net';
 import { join as joinPath } from 'node:path';
+import { type GossipSub, gossipsub } from '@libp2p/gossipsub';
+import { multiaddr } from '@multiformats/multiaddr';
 import { afterEach, describe, expect, it } from 'vitest';
 import type { Libp2pHost } from '../../../src/net/host.ts';
 import type { LinkEvent } from '../../../src/net/network.ts';
 import { protocols } from '../../../src/trust/gate.ts';
 import { KeyPair } from '../../../src/trust/keys.ts';
 import { systemRandom } from '../../../src/util/random.ts';
+import { stockNode } from '../../support/stock-libp2p.ts';
 import { testHost } from '../../support/test-host.ts';
 import { rejectionOf } from '../../support/thrown.ts';
 
@@ -138,8 +141,7 @@ describe('a host', () => {
         }),
       },
     });
-    const stock = await (await import('../../support/stock-libp2p.ts')).stockNode();
-    const { multiaddr } = await import('@multiformats/multiaddr');
+    const stock = await stockNode();
     const connection = await stock.dial(multiaddr(serving.addresses()[0]));
     await connection.newStream('/service/open/1');
     const refused = await connection.newStream('/service/closed/1').catch(() => undefined);
@@ -163,6 +165,42 @@ describe('a host', () => {
       await here.disconnect(there.peerId);
       expect((await rejectionOf(opening)).code).toMatch(/stream_broken|peer_unreachable|protocol_refused/);
     }
+  });
+
+  it('carries gossipsub between members, once they are identified', async () => {
+    const topic = 'test';
+    const heard = Promise.withResolvers<string>();
+    const pubsubs: GossipSub[] = [];
+    const options = (): Parameters<typeof testHost>[0] => ({
+      services: {
+        pubsub: (components) => {
+          const pubsub = gossipsub({ allowPublishToZeroTopicPeers: true })(components);
+          pubsubs.push(pubsub);
+          return pubsub;
+        },
+      },
+    });
+    const [here, there] = [await make(options()), await make(options())];
+    const [sender, receiver] = pubsubs;
+    receiver?.addEventListener('message', ({ detail }) =>
+      heard.resolve(new TextDecoder().decode(detail.data)),
+    );
+    receiver?.subscribe(topic);
+    await here.dial(there.peerId, there.addresses());
+    await until(() => there.links().length === 1);
+    await Promise.all([here.identify(there.peerId), there.identify(here.peerId)]);
+    await until(() => (sender?.getSubscribers(topic).length ?? 0) > 0);
+    await sender?.publish(topic, new TextEncoder().encode('news'));
+    expect(await heard.promise).toBe('news');
+  });
+
+  it('dials names over both transports', async () => {
+    const there = await make({ transports: both });
+    const port = /tcp\/(\d+)/.exec(there.addresses()[0] ?? '')?.[1];
+    const here = await make({ transports: both });
+    await here.addPath(there.peerId, [`/dns4/localhost/tcp/${port}`], 'tcp');
+    await here.addPath(there.peerId, [`/dns4/localhost/udp/${port}/quic-v1`], 'quic');
+    expect(here.links()).toHaveLength(2);
   });
 
   it('forgets a peer that is gone: libp2p alone would remember every stranger', async () => {

@@ -1,0 +1,169 @@
+// Real nodes in one mesh, for the tests that attack it: their tables, their memory and how quickly they answer each
+// other, asked for over the management API as their owner would.
+import { mkdtemp, readdir, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { NodeClient } from '../../src/cli/node-client.ts';
+import type { PeerView } from '../../src/console/mesh-port.ts';
+import { MeshFolder } from '../../src/node/mesh-folder.ts';
+import type { Issuer } from '../../src/trust/certificate.ts';
+import { createInvite, type InviteOptions } from '../../src/trust/invite.ts';
+import { KeyPair, keyText } from '../../src/trust/keys.ts';
+import { systemRandom } from '../../src/util/random.ts';
+import { meshnodeProgram, runMeshnode, StartedProcess } from './started-process.ts';
+
+export type Path = 'quic' | 'tcp';
+
+/** What a table says of a node, without what changes by itself. */
+export type TableRow = Pick<PeerView, 'peerId' | 'name' | 'role' | 'state' | 'models'>;
+
+const never = new AbortController().signal;
+
+/** A node with a data folder of its own; it can be started again. */
+export class MeshProcess {
+  readonly home: string;
+  readonly name: string;
+  #process: StartedProcess | undefined;
+  #client: NodeClient | undefined;
+  #peerId = '';
+  #addresses: readonly string[] = [];
+
+  private constructor(home: string, name: string) {
+    this.home = home;
+    this.name = name;
+  }
+
+  /** With an empty data folder; nothing runs yet. */
+  static async create(name: string): Promise<MeshProcess> {
+    return new MeshProcess(await mkdtemp(join(tmpdir(), 'meshnode-hostile-')), name);
+  }
+
+  static async started(name: string, ...flags: readonly string[]): Promise<MeshProcess> {
+    const made = await MeshProcess.create(name);
+    await made.start(...flags);
+    return made;
+  }
+
+  /** Resolves once the node is part of its mesh, or rejects with what it printed. */
+  async start(...flags: readonly string[]): Promise<void> {
+    const started = this.launch('--json', '--log-level', 'warn', ...flags);
+    const { peerId, addresses } = await started.event('node');
+    await started.event('ready');
+    this.#peerId = String(peerId);
+    this.#addresses = addresses as string[];
+    this.#client = await NodeClient.find(this.home);
+  }
+
+  /** As a user starts it. */
+  launch(...flags: readonly string[]): StartedProcess {
+    const ports = ['--port', '0', '--console-port', '0'];
+    this.#process = new StartedProcess(meshnodeProgram, [
+      ...['--name', this.name, '--data-dir', this.home],
+      ...ports,
+      ...flags,
+    ]);
+    return this.#process;
+  }
+
+  get process(): StartedProcess {
+    return required(this.#process, `${this.name} was started`);
+  }
+
+  get client(): NodeClient {
+    return required(this.#client, `${this.name} runs`);
+  }
+
+  get peerId(): string {
+    return this.#peerId;
+  }
+
+  get isAlive(): boolean {
+    return this.process.child.exitCode === null && this.process.child.signalCode === null;
+  }
+
+  /** Multiaddr with the peer id. */
+  address(path: Path): string {
+    const kind = path === 'quic' ? '/udp/' : '/tcp/';
+    return required(
+      this.#addresses.find((address) => address.includes(kind)),
+      `${this.name} listens on ${path}`,
+    );
+  }
+
+  peers(): Promise<readonly PeerView[]> {
+    return this.client.peers(never);
+  }
+
+  /** The others in its table, but `except`, by peer id. */
+  async table(except: ReadonlySet<string> = new Set()): Promise<TableRow[]> {
+    return (await this.peers())
+      .filter(({ peerId }) => !except.has(peerId))
+      .map(({ peerId, name, role, state, models }) => ({ peerId, name, role, state, models }))
+      .sort((a, b) => (a.peerId < b.peerId ? -1 : 1));
+  }
+
+  /** One round trip to a peer, measured by this node itself; Infinity if it took too long. */
+  async rttTo(peer: string): Promise<number> {
+    const view = (await this.peers()).find(({ peerId }) => peerId === peer);
+    return view?.rttMs ?? Number.POSITIVE_INFINITY;
+  }
+
+  async residentBytes(): Promise<number> {
+    return (await this.client.status(never)).residentBytes;
+  }
+
+  /** A command beside the node. */
+  run(...args: readonly string[]): ReturnType<typeof runMeshnode> {
+    return runMeshnode([...args, '--data-dir', this.home]);
+  }
+
+  /** What a failed join must not have left behind. */
+  async leftovers(): Promise<string[]> {
+    const names = await readdir(this.home);
+    return names.filter((name) => ['mesh.json', 'mesh.key', 'run.json', 'listen-port'].includes(name));
+  }
+
+  /** The key of its mesh, if this node made it. */
+  async meshIssuer(): Promise<Issuer & { readonly key: KeyPair }> {
+    const seed = required(await new MeshFolder(this.home).meshKey(), `${this.name} holds the mesh key`);
+    const key = KeyPair.fromSeed(seed);
+    return { meshId: keyText(key.publicKey), key };
+  }
+
+  async stop(): Promise<void> {
+    await this.#process?.stop();
+  }
+
+  /** Ends the node at once and deletes its folder. */
+  async discard(): Promise<void> {
+    await this.#process?.stop('SIGKILL');
+    await rm(this.home, { recursive: true, force: true });
+  }
+}
+
+/** An invite as `issuer` would make it, whatever it is worth. */
+export function inviteBy(
+  issuer: Issuer,
+  addresses: readonly string[],
+  { nowMs = Date.now(), ...options }: Partial<InviteOptions> & { nowMs?: number } = {},
+): string {
+  const terms = { role: 'serve', ttlMs: 60_000, maxUses: 1, strict: false } as const;
+  return createInvite({ issuer, addresses, ...terms, ...options }, { random: systemRandom, nowMs }).token;
+}
+
+export function freshKey(): KeyPair {
+  return KeyPair.fromSeed(systemRandom.bytes(32));
+}
+
+/** A mesh key that no node has. */
+export function strangeIssuer(): Issuer {
+  const key = freshKey();
+  return { meshId: keyText(key.publicKey), key };
+}
+
+function required<T>(value: T | undefined, what: string): T {
+  if (value === undefined) {
+    throw new Error(`It was expected that ${what}.`);
+  }
+  return value;
+}
