@@ -1,4 +1,5 @@
-// How much each peer has passed on lately: a bucket of tokens for each, which fills as time goes by.
+// How much each peer has passed on lately: a bucket of tokens for each, which fills as time goes by. Only members are
+// counted, so the map is bounded; one that comes back finds the bucket as it left it.
 import type { PeerId } from '../trust/keys.ts';
 
 interface Bucket {
@@ -23,10 +24,5 @@ export class EnvelopeRate {
     const filled = Math.min(this.#atOnce, tokens + ((nowMs - filledMs) * this.#perSecond) / 1000);
     this.#buckets.set(peer, { tokens: Math.max(0, filled - 1), filledMs: nowMs });
     return filled >= 1;
-  }
-
-  /** For a peer that is gone; without it the map would grow. */
-  forget(peer: PeerId): void {
-    this.#buckets.delete(peer);
   }
 }

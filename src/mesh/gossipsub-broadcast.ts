@@ -85,7 +85,6 @@ export class GossipsubBroadcast implements Broadcast {
 
   drop(peer: PeerId): void {
     this.#running?.peers.drop(peer);
-    this.#rate.forget(peer);
   }
 
   publish(envelope: Uint8Array): void {
@@ -118,7 +117,6 @@ export class GossipsubBroadcast implements Broadcast {
       return 'reject';
     }
     if (!this.#rate.take(peer, clock.monotonicMs())) {
-      log.warn({ peer }, 'a peer floods the mesh with broadcasts and is heard no more');
       this.#running?.peers.silence(peer);
       return 'ignore';
     }

@@ -32,8 +32,8 @@ export class GossipsubPeers {
   readonly #admitted = new Set<PeerId>();
   readonly #silenced = new Set<PeerId>();
   readonly #opening = new Set<PeerId>();
-  readonly #outbound = new Map<PeerId, Stream>();
-  readonly #inbound = new Map<PeerId, Stream>();
+  /** Gossipsub's, both ways: one each if all is well, more while streams or links replace each other. */
+  readonly #streams = new Map<PeerId, Set<Stream>>();
   readonly #stopping = new AbortController();
   #tending: Timer | undefined;
 
@@ -57,8 +57,12 @@ export class GossipsubPeers {
     this.#cut(peer, new MeshnodeError('protocol_refused', 'The peer is up no more.'));
   }
 
-  /** Neither talks to a peer nor listens to it until it is admitted anew. */
+  /** A peer floods us: neither talks to it nor listens to it until it is admitted anew. */
   silence(peer: PeerId): void {
+    if (this.#silenced.has(peer)) {
+      return;
+    }
+    this.#init.log.warn({ peer }, 'a peer floods the mesh with broadcasts and is heard no more');
     this.#admitted.delete(peer);
     this.#silenced.add(peer);
     this.#cut(peer, new MeshnodeError('protocol_refused', 'The peer says too much.'));
@@ -69,16 +73,12 @@ export class GossipsubPeers {
     const cause = new MeshnodeError('shutting_down', 'The node is stopping.');
     this.#stopping.abort(cause);
     this.#tending?.cancel();
-    for (const stream of this.#inbound.values()) {
-      stream.abort(cause);
-    }
+    this.#abortAll((stream) => stream.direction === 'inbound', cause);
   }
 
   /** What is not said by now is not said. */
   abort(cause: Error): void {
-    for (const stream of this.#outbound.values()) {
-      stream.abort(cause);
-    }
+    this.#abortAll(() => true, cause);
   }
 
   #ownRegistrar(registrar: Registrar): Registrar {
@@ -107,7 +107,7 @@ export class GossipsubPeers {
       stream.abort(new MeshnodeError('protocol_refused', 'Nothing more is heard of this peer.'));
       return;
     }
-    keepOpen(this.#inbound, peer, stream);
+    this.#watch(peer, stream);
     return handler(
       stream,
       withNewStream(connection, () =>
@@ -131,15 +131,13 @@ export class GossipsubPeers {
 
   /** Makes way for new streams where gossipsub has given up old ones, and opens what is missing. */
   #tend(peer: PeerId): void {
-    for (const streams of [this.#inbound, this.#outbound]) {
-      const stream = streams.get(peer);
-      // Gossipsub leaves a stream half open, so that its other side would write to nobody for ever.
-      if (stream !== undefined && stream.writeStatus !== 'writable') {
-        stream.abort(new MeshnodeError('stream_broken', 'Gossipsub has given this stream up.'));
-        streams.delete(peer);
-      }
-    }
-    if (!this.#outbound.has(peer) && !this.#opening.has(peer)) {
+    // Gossipsub leaves such a stream half open: its other side would write to nobody for ever.
+    const isGivenUp = ({ writeStatus }: Stream): boolean => writeStatus !== 'writable';
+    this.#abort(peer, isGivenUp, new MeshnodeError('stream_broken', 'Gossipsub has given this stream up.'));
+    const hasOutbound = this.#of(peer).some(
+      (stream) => stream.direction === 'outbound' && !isGivenUp(stream),
+    );
+    if (!hasOutbound && !this.#opening.has(peer)) {
       void this.#open(peer);
     }
   }
@@ -161,7 +159,7 @@ export class GossipsubPeers {
         stream.abort(new MeshnodeError('cancelled', 'The peer is up no more.'));
         return;
       }
-      keepOpen(this.#outbound, peer, stream);
+      this.#watch(peer, stream);
       this.#told().onConnect?.(
         connection.remotePeer,
         withNewStream(connection, async () => stream),
@@ -175,24 +173,41 @@ export class GossipsubPeers {
 
   #cut(peer: PeerId, cause: Error): void {
     this.#told().onDisconnect?.(peerIdFromString(peer));
-    this.#inbound.get(peer)?.abort(cause);
-    this.#outbound.get(peer)?.abort(cause);
+    this.#abort(peer, () => true, cause);
+  }
+
+  #abortAll(isMeant: (stream: Stream) => boolean, cause: Error): void {
+    for (const peer of this.#streams.keys()) {
+      this.#abort(peer, isMeant, cause);
+    }
+  }
+
+  #abort(peer: PeerId, isMeant: (stream: Stream) => boolean, cause: Error): void {
+    for (const stream of this.#of(peer).filter(isMeant)) {
+      stream.abort(cause);
+    }
+  }
+
+  #of(peer: PeerId): Stream[] {
+    return [...(this.#streams.get(peer) ?? [])];
+  }
+
+  /** Remembers a stream for as long as it is open. */
+  #watch(peer: PeerId, stream: Stream): void {
+    const streams = this.#streams.get(peer) ?? new Set();
+    this.#streams.set(peer, streams.add(stream));
+    stream.addEventListener('close', () => {
+      streams.delete(stream);
+      if (streams.size === 0 && this.#streams.get(peer) === streams) {
+        this.#streams.delete(peer);
+      }
+    });
   }
 
   #told(): Topology {
     assertInvariant(this.#topology !== undefined, 'gossipsub has been started');
     return this.#topology;
   }
-}
-
-/** The stream of a peer, for as long as it is open. */
-function keepOpen(streams: Map<PeerId, Stream>, peer: PeerId, stream: Stream): void {
-  streams.set(peer, stream);
-  stream.addEventListener('close', () => {
-    if (streams.get(peer) === stream) {
-      streams.delete(peer);
-    }
-  });
 }
 
 function withNewStream(connection: Connection, newStream: Connection['newStream']): Connection {

@@ -4,7 +4,7 @@ import type { Certificate } from '../trust/certificate.ts';
 import { type Envelope, seal } from '../trust/envelope.ts';
 import type { KeyPair, MeshId } from '../trust/keys.ts';
 import { includesRole, type Role } from '../trust/roles.ts';
-import { meshLimits } from '../util/limits.ts';
+import { meshLimits, recordLimits } from '../util/limits.ts';
 import type { Random } from '../util/random.ts';
 import { fitFacts } from './fit-facts.ts';
 import { jittered } from './jitter.ts';
@@ -22,6 +22,15 @@ export interface OwnRecordInit {
   /** The epoch of the last run; 0 if none is remembered. */
   readonly lastEpoch: number;
   readonly random: Random;
+}
+
+/** So many announcements in a row may be lost before a record runs out. */
+const announcementsPerLife = meshLimits.recordLifeMs / meshLimits.announceMs;
+
+/** Everybody hears everybody: with the time between announcements, what each hears grows far less than the mesh. */
+function recordLifeMs(members: number): number {
+  const stretch = Math.max(1, members / meshLimits.fullMesh);
+  return Math.min(meshLimits.recordLifeMs * stretch, recordLimits.lifeMs);
 }
 
 export class OwnRecord {
@@ -81,25 +90,26 @@ export class OwnRecord {
   }
 
   /** The last word of this node in this mesh. */
-  leave(certificate: Certificate, now: Now): Envelope {
+  leave(certificate: Certificate, now: Now, members: number): Envelope {
     this.#hasLeft = true;
     this.#facts = noFacts;
-    return this.announce(certificate, now);
+    return this.announce(certificate, now, members);
   }
 
-  /** The next announcement, signed. */
-  announce(certificate: Certificate, now: Now): Envelope {
+  /** The next announcement, signed. In a mesh of more `members` it comes more rarely, and holds for longer. */
+  announce(certificate: Certificate, now: Now, members: number): Envelope {
     const { identity, meshId, random, role } = this.#init;
     const { epoch, sequence } = this.#version;
     this.#version = { epoch, sequence: sequence + 1 };
     this.#lastMs = now.monotonicMs;
-    this.#dueMs = now.monotonicMs + jittered(meshLimits.announceMs, random);
+    const lifeMs = recordLifeMs(members);
+    this.#dueMs = now.monotonicMs + jittered(lifeMs / announcementsPerLife, random);
     const record: PeerRecord = {
       ...this.#facts,
       ...this.#version,
       peerId: identity.peerId,
       issuedMs: Math.floor(now.wallMs),
-      expiresMs: Math.floor(now.wallMs) + meshLimits.recordLifeMs,
+      expiresMs: Math.floor(now.wallMs + lifeMs),
       certificate: certificate.bytes,
       left: this.#hasLeft,
       role: includesRole(certificate.role, role) ? role : certificate.role,

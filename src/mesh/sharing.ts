@@ -78,14 +78,14 @@ export class Sharing {
 
   /** Says what this node is now. */
   announce(now: Now): void {
-    const { own } = this.#parts;
-    this.#tellOwn(own.record.announce(own.certificate, now), now);
+    const { own, shared } = this.#parts;
+    this.#tellOwn(own.record.announce(own.certificate, now, shared.table.size), now);
   }
 
   /** Says, for the last time, that this node is gone for good. */
   leave(now: Now): void {
-    const { own } = this.#parts;
-    const envelope = own.record.leave(own.certificate, now);
+    const { own, shared } = this.#parts;
+    const envelope = own.record.leave(own.certificate, now, shared.table.size);
     this.#tellOwn(envelope, now);
     this.#flood(envelope, own.peer);
   }

@@ -391,7 +391,7 @@ export const meshLimits = {
   clockToleranceMs: 5 * 60_000,
   /** How long a record holds without a newer one: six announcements may be lost in a row. */
   recordLifeMs: 120_000,
-  /** Time between two announcements of a node that has nothing new to say. */
+  /** Time between two announcements of a node that has nothing new to say, in a mesh of up to `fullMesh` members. */
   announceMs: 20_000,
   /** Shortest time between two announcements: changes in between go into the next. */
   announceLeastMs: 1_000,

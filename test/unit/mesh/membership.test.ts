@@ -11,7 +11,7 @@ function recordOf(mesh: TestMembers, member: TestMember, lastEpoch: number): Uin
   const { key, certificate } = member;
   const { meshId, random } = mesh;
   const record = new OwnRecord({ identity: key, meshId, role: 'serve', facts: noFacts, lastEpoch, random });
-  return record.announce(certificate, mesh.now()).bytes;
+  return record.announce(certificate, mesh.now(), 1).bytes;
 }
 
 function recordSeenBy(mesh: TestMembers, member: TestMember, of: TestMember): PeerRecord | undefined {
