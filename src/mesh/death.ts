@@ -31,8 +31,7 @@ export function readDeath(payload: Uint8Array, signer: Uint8Array): Death {
   if (payload.length > meshLimits.deathBytes) {
     throw new MeshnodeError('record_invalid', `A verdict is longer than ${meshLimits.deathBytes} bytes.`);
   }
-  const message = decodeMessage(DeathCodec, payload);
-  const { peerKey, epoch, sequence, atMs, expiresMs } = message;
+  const { peerKey, epoch, sequence, atMs, expiresMs } = decode(payload);
   if (peerKey?.length !== 32 || !isCount(epoch, 1) || !isCount(sequence, 0)) {
     throw new MeshnodeError('record_invalid', 'A verdict names no announcement.');
   }
@@ -40,6 +39,14 @@ export function readDeath(payload: Uint8Array, signer: Uint8Array): Death {
     throw new MeshnodeError('record_invalid', 'A verdict has no possible time.');
   }
   return { subject: peerIdOf(peerKey), author: peerIdOf(signer), epoch, sequence, atMs, expiresMs };
+}
+
+function decode(payload: Uint8Array): InstanceType<typeof DeathCodec> {
+  try {
+    return decodeMessage(DeathCodec, payload);
+  } catch (cause) {
+    throw new MeshnodeError('record_invalid', 'A verdict is no protobuf message.', { cause });
+  }
 }
 
 function isCount(value: number | null | undefined, least: number): value is number {

@@ -49,6 +49,7 @@ export class RecordTable {
   /** By subject, then by author. */
   readonly #deaths = new Map<PeerId, Map<PeerId, HeldDeath>>();
   readonly #recordRate = new AuthorRate('records', meshLimits.recordsPerMinute);
+  readonly #leaveRate = new AuthorRate('leaves', meshLimits.leavesPerMinute);
   readonly #verdictRate = new AuthorRate('verdicts', meshLimits.deathsPerMinute);
   #removals = 0;
 
@@ -99,14 +100,13 @@ export class RecordTable {
     if (held === undefined && this.#entries.size >= meshLimits.records) {
       throw new MeshnodeError('record_untimely', `The table already holds ${meshLimits.records} nodes.`);
     }
-    if (!record.left) {
-      this.#recordRate.count(record.peerId, wallMs);
-    }
+    const rate = record.left ? this.#leaveRate : this.#recordRate;
+    rate.count(record.peerId, wallMs);
     this.#entries.set(record.peerId, { record, certificate, envelope, endMs: endOf(record, wallMs) });
     return { outcome: 'new', peer: record.peerId, first: held === undefined };
   }
 
-  /** Takes a neighbour's verdict. Throws `envelope_invalid` or `record_invalid`; whether it counts is asked later. */
+  /** Takes a neighbour's verdict. Throws `envelope_invalid`, `record_invalid` or `record_untimely`; whether it counts is asked later. */
   offerDeath(envelope: Envelope, wallMs: number): OfferOutcome {
     const death = readDeath(envelope.payload, envelope.signer);
     const { subject, author } = death;
@@ -117,6 +117,7 @@ export class RecordTable {
     }
     this.#checkVerdict(death, wallMs);
     checkEnvelope(envelope, this.#check);
+    this.#verdictRate.count(author, wallMs);
     const byAuthor = this.#deaths.get(subject) ?? new Map<PeerId, HeldDeath>();
     this.#deaths.set(subject, byAuthor.set(author, { death, envelope }));
     return { outcome: 'new', peer: subject, first: held === undefined };
@@ -151,6 +152,7 @@ export class RecordTable {
       if (over || !this.#trust.judge(certificate, wallMs).standing) {
         this.#entries.delete(peer);
         this.#recordRate.forget(peer);
+        this.#leaveRate.forget(peer);
         this.#verdictRate.forget(peer);
         this.#removals++;
         gone.push(peer);
@@ -201,7 +203,6 @@ export class RecordTable {
     if (!this.#areNeighbours(subject, author)) {
       throw new MeshnodeError('record_untimely', 'A verdict is not from a neighbour.');
     }
-    this.#verdictRate.count(author, wallMs);
   }
 
   /** Whether a node may speak about others at all. */

@@ -38,7 +38,7 @@ export function seal(kind: EnvelopeKind, meshId: MeshId, payload: Uint8Array, si
 
 /**
  * The statement in `bytes`, which are copied. Throws `envelope_invalid` for anything that is not exactly one
- * statement of a known kind, `mesh_mismatch` for another mesh. The signature is not looked at.
+ * statement, `kind_unknown` for one of a later version, `mesh_mismatch` for another mesh. The signature is not looked at.
  */
 export function readEnvelope(bytes: Uint8Array, meshId: MeshId): Envelope {
   const envelope = readAnyEnvelope(bytes);
@@ -60,7 +60,7 @@ export function readAnyEnvelope(bytes: Uint8Array): Envelope {
   const { kind, mesh, payload, signer, signature } = decodeFields(Message, copy, 'an envelope');
   const known = envelopeKinds.find((name) => name === kind);
   if (known === undefined) {
-    throw new MeshnodeError('envelope_invalid', 'An envelope is of a kind that this version does not know.');
+    throw new MeshnodeError('kind_unknown', 'An envelope is of a kind that this version does not know.');
   }
   if (
     mesh.length !== keyBytes ||

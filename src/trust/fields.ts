@@ -69,7 +69,7 @@ export function refuseAs<T>(code: ErrorCode, others: readonly ErrorCode[], read:
   } catch (cause) {
     if (
       cause instanceof MeshnodeError &&
-      (cause.code === 'envelope_invalid' || others.includes(cause.code))
+      (cause.code === 'envelope_invalid' || cause.code === 'kind_unknown' || others.includes(cause.code))
     ) {
       throw new MeshnodeError(code, cause.message, { cause });
     }

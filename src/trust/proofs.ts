@@ -61,7 +61,7 @@ export function isRedemption(certificate: Certificate): certificate is Redemptio
 
 /** Whether uses of this certificate count if `admitter` signs them, going by who they are. */
 export function mayAdmit(admitter: Certificate, { invite, peerKey }: Redemption): boolean {
-  if (keyText(admitter.peerKey) === keyText(peerKey)) {
+  if (admitter.role === 'client' || keyText(admitter.peerKey) === keyText(peerKey)) {
     return false;
   }
   if (!invite.strict) {
@@ -70,7 +70,7 @@ export function mayAdmit(admitter: Certificate, { invite, peerKey }: Redemption)
   // The mesh key itself opens no connection: whoever it gave standing directly admits for it.
   const byMeshKey = keyText(invite.inviterKey) === admitter.meshId;
   return byMeshKey
-    ? admitter.depth === 1 && admitter.invite === undefined
+    ? admitter.role === 'admin' && admitter.depth === 1 && admitter.invite === undefined
     : keyText(admitter.peerKey) === keyText(invite.inviterKey);
 }
 

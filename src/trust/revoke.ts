@@ -93,6 +93,6 @@ function admitterAt({ meshId, key, certificate }: Issuer, atMs: number): Admitte
     key,
     certificate:
       certificate ??
-      issueCertificate({ issuer: { meshId, key }, peerKey: key.publicKey, role: 'client', nowMs: atMs }),
+      issueCertificate({ issuer: { meshId, key }, peerKey: key.publicKey, role: 'admin', nowMs: atMs }),
   };
 }

@@ -284,6 +284,7 @@ export const errorTable = {
     1,
     'The other node sent what no node signs; run the same version on both.',
   ),
+  kind_unknown: kind(502, 'server_error', false, 1, 'Update this node: the other one runs a later version.'),
   certificate_invalid: kind(403, 'permission_error', false, 1, 'Join again with a new invite.'),
   certificate_expired: kind(403, 'permission_error', false, 1, 'Join again with a new invite.'),
   certificate_revoked: kind(403, 'permission_error', false, 1, 'Ask an admin of the mesh for a new invite.'),

@@ -430,6 +430,8 @@ export const meshLimits = {
   deathBytes: 128,
   /** Records taken of one node a minute: one a second is the most that an honest one announces. */
   recordsPerMinute: 60,
+  /** The same for its last word, which must find room when the others have used theirs. */
+  leavesPerMinute: 20,
   /** Verdicts taken from one author a minute: a switch that dies takes few at once, a liar would name all. */
   deathsPerMinute: 10,
   /** Announcements that a verdict may be ahead of the record known here. */
@@ -556,8 +558,8 @@ export const gossipsubLimits = {
   /** Envelopes new to this node that one peer may pass on at once, and a second. 4096 members announce 205 a second. */
   envelopesAtOnce: 4_096,
   envelopesPerSecond: 256,
-  /** How often a stream that broke is opened anew. */
-  tendMs: 5_000,
+  /** How often a stream that broke is opened anew. A refused one is an offence; one a second is forgotten. */
+  tendMs: 2_000,
   /** Time that the last words get to leave. */
   stopMs: 500,
 } as const;

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import type { Certificate } from '../../../src/trust/certificate.ts';
+import { type Certificate, issueCertificate } from '../../../src/trust/certificate.ts';
 import { envelopeHash, readEnvelope } from '../../../src/trust/envelope.ts';
 import { keyText } from '../../../src/trust/keys.ts';
 import type { MeshTrust } from '../../../src/trust/mesh-trust.ts';
@@ -36,6 +36,19 @@ describe('a revocation', () => {
     expect(verdict(trust, back, nowMs + minuteMs)).toBe('standing');
     expect(verdict(trust, renewed, nowMs + 40 * dayMs)).toBe('standing');
     expect(verdict(trust, member, nowMs + minuteMs)).toBe('certificate_revoked');
+  });
+
+  it('is not undone by a renewal made after it, but by a new invite', () => {
+    const member = mesh.redeem(mesh.invite(), 'member');
+    const trust = mesh.trust([mesh.use(member), mesh.revocation(member)]);
+    const laterMs = nowMs + 40 * dayMs;
+    const { peerKey, role, sinceMs } = member.certificate;
+    for (const issuer of [mesh.issuer, mesh.issuerOf(admin)]) {
+      const renewed = issueCertificate({ issuer, peerKey, role, sinceMs, nowMs: laterMs });
+      expect(verdict(trust, { certificate: renewed }, laterMs)).toBe('certificate_revoked');
+    }
+    const back = mesh.redeem(mesh.invite({ atMs: laterMs }), 'member', { atMs: laterMs + minuteMs });
+    expect(verdict(trust, back, laterMs + minuteMs)).toBe('standing');
   });
 
   it.each<[string, TestMember | undefined, readonly TestMember[], readonly TestMember[]]>([
@@ -166,7 +179,7 @@ describe('a revocation', () => {
       const changed = Buffer.from(bytes);
       changed[index] = (changed[index] ?? 0) ^ (1 << (index % 8));
       const offered = () => mesh.trust().offer(readEnvelope(changed, mesh.meshId), nowMs);
-      expect(['envelope_invalid', 'mesh_mismatch']).toContain(thrownBy(offered).code);
+      expect(['envelope_invalid', 'kind_unknown', 'mesh_mismatch']).toContain(thrownBy(offered).code);
     }
   });
 });
