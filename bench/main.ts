@@ -1,11 +1,13 @@
 // `npm run bench -- NAME...`: runs benches one after the other (all of them without a name), prints a table
 // each, writes its figures to bench/results/NAME.json and all tables known so far to docs/BENCHMARKS.md.
 import { writeDocument } from './document.ts';
+import { gossip } from './gossip.ts';
 import { proxy } from './proxy.ts';
 import { start } from './start.ts';
 import { type BenchResult, printTable, saveResult } from './support/report.ts';
+import { tunnel } from './tunnel.ts';
 
-const benches: Readonly<Record<string, () => Promise<BenchResult>>> = { start, proxy };
+const benches: Readonly<Record<string, () => Promise<BenchResult>>> = { start, proxy, tunnel, gossip };
 
 const names = process.argv.slice(2);
 const unknown = names.filter((name) => benches[name] === undefined);

@@ -32,8 +32,8 @@ export const gossipsubParameters: BroadcastParameters = {
   heartbeatMs: 1_000,
   toldHeartbeats: 3,
   seenMs: 120_000,
-  messageBytes: 180,
-  idBytes: 34,
+  messageBytes: 85,
+  idBytes: 115,
   drop: 0,
 };
 
