@@ -79,7 +79,7 @@ async function startQuietly(
   // A chat with a running node does not need all this.
   const { startNode } = await import('../node/node.ts');
   const log = createLogger(options.config.logLevel, output.streams.stderr, { pretty: true });
-  return startNode({ ...options, environment }, { clock, random, log });
+  return startNode({ ...options, environment, alone: true }, { clock, random, log });
 }
 
 /** How often the state of a loading model is asked for. */

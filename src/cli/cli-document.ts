@@ -41,7 +41,17 @@ export function cliMarkdown(): string {
 }
 
 const events = [
-  ['serve', 'node', 'peerId, meshId (null until there is a mesh), role, addresses[], name, version'],
+  [
+    'serve',
+    'node',
+    'peerId, meshId (null without a mesh), role (client, serve, admin), addresses[] (multiaddrs to dial), name, version; once others can reach the node',
+  ],
+  ['serve', 'invite', 'token (a secret), role, uses, expiresAt; at each start of a node that can invite'],
+  [
+    'serve',
+    'peer',
+    'peerId, name?, state (joined, suspect, dead, left), rttMs?; a member that comes, falls silent or goes',
+  ],
   ['serve', 'api', 'url, the base URL of OpenAI clients'],
   ['serve', 'console', 'url'],
   [
@@ -49,7 +59,12 @@ const events = [
     'model',
     'model, state (resolving, downloading, verifying, placing, loading, ready, failed, unloaded), fraction?, mode? (solo, remote), kinds[]? (chat, completion, embedding, rerank, once it is ready), error?',
   ],
-  ['serve', 'ready', 'none: the API answers and every model asked for with `--model` is ready'],
+  [
+    'serve',
+    'ready',
+    'none: the API answers, every model asked for with `--model` is ready, and the node is part of its mesh',
+  ],
+  ['serve', 'warning', 'message, hint; something will go wrong unless somebody acts'],
   ['run', 'text', 'text, the next piece of the answer'],
   ['run', 'end', 'finishReason (stop, length, ...), completionTokens'],
   [

@@ -65,8 +65,19 @@ export const commonOptions: readonly OptionSpec[] = [
 
 const maxVram = settingOption('maxVram', 'size');
 
+const passphraseFile: OptionSpec = {
+  flags: '--passphrase-file <file>',
+  summary: 'read the passphrase from a file',
+};
+
 const serveOptions: readonly OptionSpec[] = [
   settingOption('model', 'ref'),
+  settingOption('join', 'token'),
+  settingOption('joinFile', 'file'),
+  settingOption('client'),
+  settingOption('listenPort', 'number'),
+  settingOption('bind', 'ip'),
+  settingOption('announce', 'address'),
   settingOption('port', 'number'),
   settingOption('host', 'address'),
   settingOption('consolePort', 'number'),
@@ -87,7 +98,11 @@ export const commandTable: readonly CommandSpec[] = [
     summary: 'run a node (the default command)',
     details: 'The API answers from the first second; models get ready behind it.',
     options: serveOptions,
-    examples: ['meshnode --model demo', 'meshnode --model hf:Qwen/Qwen3-0.6B-GGUF:Q8_0 --port 0 --json'],
+    examples: [
+      'meshnode --model demo',
+      'meshnode --join TOKEN',
+      'meshnode --model hf:Qwen/Qwen3-0.6B-GGUF:Q8_0 --port 0 --json',
+    ],
     isDefault: true,
     load: async () => (await import('./serve.ts')).serve,
   },
@@ -111,6 +126,79 @@ export const commandTable: readonly CommandSpec[] = [
     name: 'status',
     summary: 'what the running node does',
     load: async () => (await import('./status.ts')).status,
+  },
+  {
+    name: 'invite',
+    summary: 'print a token by which another machine joins this mesh',
+    details: 'The token is a secret. The node needs to be an admin: the one that made the mesh is.',
+    options: [
+      {
+        flags: '--role <role>',
+        summary: 'client asks, serve also runs models, admin also invites',
+        defaultText: 'serve',
+      },
+      { flags: '--ttl <duration>', summary: 'how long it can be used: 30m, 24h, 7d', defaultText: '24h' },
+      { flags: '--uses <number>', summary: 'how many machines can join by it', defaultText: '1' },
+      { flags: '--strict', summary: 'only the inviting node lets machines in by it' },
+      { flags: '--qr', summary: 'show it as a QR code too' },
+    ],
+    examples: ['meshnode invite', 'meshnode invite --role client --uses 20 --ttl 7d'],
+    load: async () => (await import('./invite.ts')).invite,
+  },
+  {
+    name: 'revoke',
+    summary: 'put a peer out of the mesh for good, with its invite; or an invite alone',
+    arguments: [
+      {
+        name: '<peer-or-invite>',
+        summary: 'name, id, or 6 letters of an id; a token, or the id of an invite',
+      },
+    ],
+    load: async () => (await import('./revoke.ts')).revoke,
+  },
+  {
+    name: 'leave',
+    summary: 'leave the mesh for good',
+    details: 'The data folder forgets the mesh; the node stays the peer it is and can join another one.',
+    options: [
+      { flags: '--yes', summary: 'even if this node holds the key of the mesh, which is then deleted' },
+    ],
+    load: async () => (await import('./leave.ts')).leave,
+  },
+  {
+    name: 'mesh',
+    summary: 'the key of the mesh',
+    subcommands: [
+      {
+        name: 'export-key',
+        summary: 'write the mesh key to a file, encrypted with a passphrase',
+        details:
+          'The passphrase is asked for, or taken from MESHNODE_PASSPHRASE. The file has the age format.',
+        arguments: [{ name: '<file>', summary: 'a file that is not there yet' }],
+        options: [passphraseFile],
+        load: async () => (await import('./mesh-key.ts')).exportKey,
+      },
+      {
+        name: 'import-key',
+        summary: 'take a mesh key into the data folder: its node is an admin of the mesh then',
+        details: 'The node must not run. The folder belongs to that mesh, or to none.',
+        arguments: [{ name: '<file>', summary: 'what export-key wrote' }],
+        options: [passphraseFile],
+        load: async () => (await import('./mesh-key.ts')).importKey,
+      },
+    ],
+  },
+  {
+    name: 'peers',
+    summary: 'the other members of the mesh',
+    load: async () => (await import('./peers.ts')).peers,
+  },
+  {
+    name: 'ping',
+    summary: 'measure round trip and throughput to a peer',
+    arguments: [{ name: '<peer>', summary: 'name, id, or 6 letters of an id' }],
+    options: [{ flags: '--count <number>', summary: 'round trips on each path', defaultText: '10' }],
+    load: async () => (await import('./ping.ts')).ping,
   },
   {
     name: 'models',

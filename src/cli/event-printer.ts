@@ -1,11 +1,19 @@
 // Turns the events of a node into lines for a person: who and where, then a line a model that changes in
 // place until the model is ready or has failed.
 import type { NodeEvent } from '../node/events.ts';
-import { formatBar, formatShare } from './format.ts';
+import { formatBar, formatShare, shortPeerId } from './format.ts';
 import type { LiveRegion } from './live-region.ts';
 import type { Output } from './output.ts';
 
-type ModelEvent = Extract<NodeEvent, { event: 'model' }>;
+type NodeEventOf<Kind extends NodeEvent['event']> = Extract<NodeEvent, { event: Kind }>;
+type ModelEvent = NodeEventOf<'model'>;
+
+const peerWords: Readonly<Record<NodeEventOf<'peer'>['state'], string>> = {
+  joined: 'joined',
+  suspect: 'gone silent',
+  dead: 'gone',
+  left: 'left',
+};
 
 export class EventPrinter {
   readonly #output: Output;
@@ -21,7 +29,7 @@ export class EventPrinter {
   print(event: NodeEvent): void {
     switch (event.event) {
       case 'node':
-        this.#live.print(`${this.#styled('strong', 'meshnode')} ${event.version} · ${event.name}`);
+        this.#printNode(event);
         return;
       case 'api':
         this.#apiUrl = event.url;
@@ -29,6 +37,15 @@ export class EventPrinter {
         return;
       case 'console':
         this.#live.print(`Console  ${event.url}`);
+        return;
+      case 'invite':
+        this.#live.print(`Join     meshnode --join ${event.token}`);
+        return;
+      case 'peer':
+        this.#live.print(`Peer     ${event.name || shortPeerId(event.peerId)} has ${peerWords[event.state]}`);
+        return;
+      case 'warning':
+        this.#live.print(`${this.#styled('warning', 'Warning:')} ${event.message}\n  ${event.hint}`);
         return;
       case 'model':
         this.#printModel(event);
@@ -39,6 +56,19 @@ export class EventPrinter {
       case 'error':
         this.#live.print(`${this.#styled('bad', 'Error:')} ${event.message}\n  ${event.hint}`);
     }
+  }
+
+  #printNode({ version, name, peerId, meshId, role, addresses }: NodeEventOf<'node'>): void {
+    const where = addresses[0]?.replace(/\/p2p\/.*/, '');
+    const mesh = meshId === null ? 'in no mesh' : `${role} of the mesh ${meshId.slice(0, 8)}`;
+    const parts = [
+      `meshnode ${version}`,
+      name,
+      shortPeerId(peerId),
+      mesh,
+      ...(where === undefined ? [] : [where]),
+    ];
+    this.#live.print(`Node     ${parts.join(' · ')}`);
   }
 
   #printModel(event: ModelEvent): void {

@@ -20,6 +20,11 @@ export function formatShare(fraction: number): string {
   return `${Math.floor(fraction * 100)} %`;
 }
 
+/** The end of a peer's id: all begin alike. It may stand for the whole. */
+export function shortPeerId(peerId: string): string {
+  return peerId.slice(-8);
+}
+
 const barWidth = 20;
 
 /** A bar of 20 characters, filled by `fraction`. */

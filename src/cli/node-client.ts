@@ -1,4 +1,5 @@
 // Talks to the management API of the node that runs on this data folder, with the folder's token.
+import type { InviteRequest, InviteView, PeerView, PingView, RevokedView } from '../console/mesh-port.ts';
 import type { NodeStatus } from '../console/status.ts';
 import { findRunningNode, type RunCard } from '../node/data-folder.ts';
 import { MeshnodeError } from '../util/errors.ts';
@@ -29,6 +30,34 @@ export class NodeClient {
   /** Begins to load a model. */
   async load(reference: string, signal: AbortSignal): Promise<void> {
     await this.#call({ method: 'POST', path: '/api/models/load', body: { reference } }, signal);
+  }
+
+  async peers(signal: AbortSignal): Promise<readonly PeerView[]> {
+    const { peers } = await this.#call({ method: 'GET', path: '/api/mesh/peers' }, signal);
+    return peers as unknown as PeerView[];
+  }
+
+  async invite(request: InviteRequest, signal: AbortSignal): Promise<InviteView> {
+    const body = { ...request };
+    return (await this.#call(
+      { method: 'POST', path: '/api/mesh/invite', body },
+      signal,
+    )) as unknown as InviteView;
+  }
+
+  async revoke(target: string, signal: AbortSignal): Promise<RevokedView> {
+    const call = { method: 'POST', path: '/api/mesh/revoke', body: { target } } as const;
+    return (await this.#call(call, signal)) as unknown as RevokedView;
+  }
+
+  async ping(peer: string, count: number, signal: AbortSignal): Promise<PingView> {
+    const call = { method: 'POST', path: '/api/mesh/ping', body: { peer, count } } as const;
+    return (await this.#call(call, signal)) as unknown as PingView;
+  }
+
+  /** `withKey`: even if the node holds the key of its mesh. */
+  async leave(withKey: boolean, signal: AbortSignal): Promise<void> {
+    await this.#call({ method: 'POST', path: '/api/mesh/leave', body: { withKey } }, signal);
   }
 
   async #call(

@@ -7,6 +7,7 @@ import { EventLog, type NodeEvent } from '../node/events.ts';
 import { inspectHardware } from '../node/inspect-hardware.ts';
 import { usableBytesOf } from '../node/machine-parts.ts';
 import { type RunningNode, startNode } from '../node/node.ts';
+import type { MeshnodeError } from '../util/errors.ts';
 import { createLogger } from '../util/logging.ts';
 import type { CommandContext } from './command-context.ts';
 import { EventPrinter } from './event-printer.ts';
@@ -31,21 +32,28 @@ export async function serve(context: CommandContext): Promise<number> {
       live.print(warning);
     }
     const node = await startNode(
-      { config, environment, dataDir: paths.dataDir },
+      { config, environment, dataDir: paths.dataDir, interrupted },
       { clock, random, log, events },
     );
     if (!output.json && config.model.length === 0 && config.attach.length === 0) {
       await suggest(context, config, live);
     }
-    await stopped(node, interrupted, live);
+    const failure = await stopped(node, interrupted, live);
+    if (failure !== undefined) {
+      throw failure;
+    }
     return 0;
   } finally {
     live.close();
   }
 }
 
-/** Resolves once the node has stopped, by Ctrl-C or by its management API. */
-async function stopped(node: RunningNode, interrupted: AbortSignal, live: LiveRegion): Promise<void> {
+/** Resolves once the node has stopped, by Ctrl-C or by its management API, or to why it could not go on. */
+async function stopped(
+  node: RunningNode,
+  interrupted: AbortSignal,
+  live: LiveRegion,
+): Promise<MeshnodeError | undefined> {
   const stop = (): void => {
     void node.stop({
       onDraining: (requests) =>
@@ -58,7 +66,7 @@ async function stopped(node: RunningNode, interrupted: AbortSignal, live: LiveRe
     stop();
   }
   interrupted.addEventListener('abort', stop, { once: true });
-  await node.stopped;
+  return node.stopped;
 }
 
 /** A node without a model says which one this machine could serve. */

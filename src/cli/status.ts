@@ -1,4 +1,5 @@
 // `meshnode status`: what the running node does, at a glance.
+import type { MeshStatus } from '../console/mesh-port.ts';
 import type { ModelView, NodeStatus } from '../console/status.ts';
 import { loadConfig } from '../node/config.ts';
 import { formatSize } from '../util/size.ts';
@@ -25,6 +26,7 @@ function print(node: NodeStatus, output: Output): void {
     `${output.styled('strong', node.name)} · meshnode ${node.version} · ${state} · up ${formatDuration(node.uptimeSeconds)} · process ${node.pid}, ${formatSize(node.residentBytes)}`,
   );
   output.line(`API  ${output.styled('name', node.apiUrl)}   ${node.requestsInFlight} requests in flight`);
+  printMesh(node, output);
   for (const device of node.hardware?.devices ?? []) {
     output.line(`${device.kind.padEnd(4)} ${device.name}: ${formatSize(device.usableBytes)} usable`);
   }
@@ -43,6 +45,26 @@ function print(node: NodeStatus, output: Output): void {
       output.line(`  ${model.error.hint}`);
     }
   }
+}
+
+function printMesh({ peerId, mesh }: NodeStatus, output: Output): void {
+  if (mesh === undefined) {
+    output.line('Mesh none: the node serves by itself');
+    return;
+  }
+  const members = `${mesh.members} ${mesh.members === 1 ? 'member' : 'members'}`;
+  output.line(`Mesh ${mesh.meshId.slice(0, 8)}   ${mesh.role}   ${standing(mesh, output)}   ${members}`);
+  output.line(`Peer ${peerId}`);
+  for (const address of mesh.addresses) {
+    output.line(`     ${address}`);
+  }
+  if (mesh.error !== undefined) {
+    output.line(output.styled('bad', mesh.error.message));
+  }
+}
+
+function standing({ state }: MeshStatus, output: Output): string {
+  return output.styled(state === 'member' ? 'good' : state === 'joining' ? 'warning' : 'bad', state);
 }
 
 function modelRow(model: ModelView): string[] {

@@ -13,12 +13,17 @@ import { asMeshnodeError, MeshnodeError } from '../util/errors.ts';
 import { apiLimits, requestLimits } from '../util/limits.ts';
 import type { Logger } from '../util/logging.ts';
 import type { Random } from '../util/random.ts';
+import type { ManagedMesh } from './mesh-port.ts';
+import { meshRoutes } from './mesh-routes.ts';
+import { get, type Handler, post } from './route.ts';
 import type { ModelView, NodeStatus } from './status.ts';
 
 /** What can be seen and done of a node from here. */
 export interface ManagedNode {
   status(): NodeStatus;
   models(): readonly ModelView[];
+  /** Its mesh. Throws `mesh_missing` while it takes part in none. */
+  mesh(): ManagedMesh;
   /** Begins to load a model; the events tell how it goes on. Throws `model_ref_invalid`. */
   load(reference: string): void;
   /** Rejects `model_not_found`. */
@@ -38,8 +43,6 @@ export interface ConsoleOptions {
   readonly random: Random;
   readonly log: Logger;
 }
-
-type Handler = (exchange: Exchange) => Promise<void> | void;
 
 /** Only this machine may call: there is no option for another address. */
 const host = '127.0.0.1';
@@ -94,9 +97,8 @@ function routesOf({ node, clock }: ConsoleOptions) {
   });
   const read = async <T>(exchange: Exchange, schema: z.ZodType<T>): Promise<T> =>
     parseBody(schema, await bodies.readJson(exchange));
-  const get = (template: string, target: Handler) => ({ method: 'GET', template, target }) as const;
-  const post = (template: string, target: Handler) => ({ method: 'POST', template, target }) as const;
   return [
+    ...meshRoutes(() => node.mesh(), read),
     get('/api/status', ({ response }) => sendJson(response, 200, node.status())),
     get('/api/models', ({ response }) => sendJson(response, 200, { models: node.models() })),
     get('/api/events', (exchange) => sendEvents(exchange, node, clock)),

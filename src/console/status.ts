@@ -5,6 +5,7 @@ import type { QueueFigures } from '../dispatch/model-queue.ts';
 import type { LoadFigures } from '../engine/engine.ts';
 import type { Hardware } from '../engine/hardware/device.ts';
 import type { ModelStatus } from '../serving/model-status.ts';
+import type { MeshStatus } from './mesh-port.ts';
 
 export interface NodeStatus {
   readonly name: string;
@@ -18,6 +19,8 @@ export interface NodeStatus {
   readonly residentBytes: number;
   /** Absent until it was looked at. */
   readonly hardware?: Hardware;
+  /** Absent while the node takes part in no mesh. */
+  readonly mesh?: MeshStatus;
   readonly models: readonly ModelView[];
 }
 

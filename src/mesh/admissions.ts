@@ -9,7 +9,7 @@ import { admit, helloTo, welcomeTo } from './admission.ts';
 import type { Now } from './membership-events.ts';
 import type { Admitted, Hello, PeerAddresses, Refused } from './message.ts';
 import { splitItems } from './message-codec.ts';
-import { deadlineOf, isUp, type Session } from './sessions.ts';
+import { deadlineOf, isUp, repeatDueMs, type Session } from './sessions.ts';
 import { isFault, type Received, type Sharing, type SharingParts } from './sharing.ts';
 import { openSync } from './sync.ts';
 
@@ -52,6 +52,30 @@ export class Admissions {
     }
   }
 
+  /** Messages may have been lost with one of several links. What members share is compared anew. */
+  lost(peer: PeerId, now: Now): void {
+    const { sessions, outbox, shared } = this.#parts;
+    const session = sessions.get(peer);
+    if (session === undefined || session.closeMs !== undefined || !this.#mayRepeat(session, now)) {
+      return;
+    }
+    if (isUp(session)) {
+      outbox.send(peer, openSync(shared.items));
+    } else {
+      this.#sayAgain(session, now);
+    }
+  }
+
+  /** Says again what has had no answer: with the link it went by it may have been lost. */
+  repeatUnanswered(now: Now): void {
+    for (const session of this.#parts.sessions.all()) {
+      if (repeatDueMs(session) <= now.monotonicMs) {
+        session.repeatedMs = now.monotonicMs;
+        this.#sayAgain(session, now);
+      }
+    }
+  }
+
   /** A neighbour that was lost and cannot be dialled again is held dead, and the others are told so. */
   dialFailed(peer: PeerId, now: Now): void {
     const { plan, shared, own, sharing } = this.#parts;
@@ -64,8 +88,10 @@ export class Admissions {
   }
 
   greeted(session: Session, hello: Hello, now: Now): void {
-    const { trust, own, sharing, outbox, shared } = this.#parts;
+    const { trust, own, sharing } = this.#parts;
     if (session.theirs !== undefined) {
+      // It says so again because it has not heard the answer.
+      this.#repeatWelcome(session, session.theirs, now);
       return;
     }
     try {
@@ -82,11 +108,7 @@ export class Admissions {
       if (use !== undefined) {
         sharing.publish(use, now);
       }
-      const peers = this.#parts
-        .knownPeers(meshMessageLimits.peers)
-        .filter(({ peerId }) => peerId !== session.peer);
-      const theirRecord = shared.table.get(session.peer)?.envelope.bytes;
-      outbox.send(session.peer, welcomeTo(trust, certificate, peers, theirRecord, now));
+      this.#sayWelcome(session, certificate, now);
       this.#checkUp(session);
     } catch (thrown) {
       this.reject(session, asMeshnodeError(thrown), now);
@@ -166,6 +188,36 @@ export class Admissions {
     const { trust, own, outbox } = this.#parts;
     session.helloSent = true;
     outbox.send(session.peer, helloTo(trust, own.certificate, now));
+  }
+
+  #sayWelcome({ peer }: Session, certificate: Certificate, now: Now): void {
+    const { trust, outbox, shared, knownPeers } = this.#parts;
+    const peers = knownPeers(meshMessageLimits.peers).filter(({ peerId }) => peerId !== peer);
+    const theirRecord = shared.table.get(peer)?.envelope.bytes;
+    outbox.send(peer, welcomeTo(trust, certificate, peers, theirRecord, now));
+  }
+
+  /** A welcome is much longer than a hello: not more often than it can be needed. */
+  #repeatWelcome(session: Session, certificate: Certificate, now: Now): void {
+    if (this.#mayRepeat(session, now)) {
+      this.#sayWelcome(session, certificate, now);
+    }
+  }
+
+  #sayAgain(session: Session, now: Now): void {
+    if (session.helloSent) {
+      this.#sayHello(session, now);
+    }
+    if (session.theirs !== undefined) {
+      this.#sayWelcome(session, session.theirs, now);
+    }
+  }
+
+  /** Whether the last repetition is long enough ago; the next one counts from now then. */
+  #mayRepeat(session: Session, now: Now): boolean {
+    const may = now.monotonicMs - session.repeatedMs >= meshLimits.repeatMs;
+    session.repeatedMs = may ? now.monotonicMs : session.repeatedMs;
+    return may;
   }
 
   /** From now on the two tell each other everything. */

@@ -19,6 +19,8 @@ export type MembershipEvent =
   | { readonly type: 'linked'; readonly peer: PeerId }
   /** The last link to a peer is gone. */
   | { readonly type: 'unlinked'; readonly peer: PeerId }
+  /** What was sent to a peer last may not have arrived; it is still linked. */
+  | { readonly type: 'lost'; readonly peer: PeerId }
   /** A `dial` effect came to nothing. */
   | { readonly type: 'dial-failed'; readonly peer: PeerId; readonly code: ErrorCode }
   | { readonly type: 'message'; readonly peer: PeerId; readonly message: MeshMessage }

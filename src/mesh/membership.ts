@@ -174,6 +174,9 @@ export class Membership {
       case 'unlinked':
         this.#admissions.unlinked(event.peer, now);
         break;
+      case 'lost':
+        this.#admissions.lost(event.peer, now);
+        break;
       case 'dial-failed':
         this.#admissions.dialFailed(event.peer, now);
         break;
@@ -245,6 +248,7 @@ export class Membership {
 
   #woken(now: Now): void {
     this.#admissions.closeOverdue(now);
+    this.#admissions.repeatUnanswered(now);
     if (this.#own.isMember && this.#own.record.dueMs <= now.monotonicMs) {
       this.#sharing.announce(now);
     }

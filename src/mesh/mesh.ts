@@ -62,6 +62,7 @@ export class Mesh {
       clock,
       log,
       deliver: (peer, message) => this.#tell({ type: 'message', peer, message }),
+      onLost: (peer) => this.#tell({ type: 'lost', peer }),
       isAdmitted: (peer) => membership.roleOf(peer) !== undefined,
       whenUp: (peer, signal) => this.#whenUp(peer, signal),
     });

@@ -19,6 +19,8 @@ export interface PeerPipesInit {
   readonly clock: Clock;
   readonly log: Logger;
   readonly deliver: (peer: PeerId, message: MeshMessage) => void;
+  /** What was sent to a peer last may not have arrived: a stream to it broke. */
+  readonly onLost: (peer: PeerId) => void;
   /** Whether this node has admitted a peer: before that it has little to say. */
   readonly isAdmitted: (peer: PeerId) => boolean;
   /** Resolves once both sides have admitted each other: what a peer says on join comes before its gossip. */
@@ -91,10 +93,10 @@ export class PeerPipes {
   }
 
   async #run(key: string, pipe: Pipe, peer: PeerId, protocol: PipeProtocol): Promise<void> {
-    const { network, clock, log } = this.#init;
+    const { clock, log } = this.#init;
     const { signal } = this.#stopping;
     try {
-      pipe.stream ??= await network.open(peer, protocol, { signal });
+      pipe.stream ??= await this.#open(key, pipe, peer, protocol);
       const { messageBytes, messageMs } = pipeLimits;
       const frames = new FrameStream(pipe.stream, { messageBytes, messageMs }, clock);
       for (let next = pipe.queue[0]; next !== undefined; next = pipe.queue[0]) {
@@ -105,8 +107,22 @@ export class PeerPipes {
     } catch (thrown) {
       log.debug({ err: thrown, peer, protocol }, 'messages to a peer were lost');
       pipe.stream?.abort(asMeshnodeError(thrown, 'stream_broken'));
-      if (this.#pipes.get(key) === pipe) {
-        this.#pipes.delete(key);
+      this.#broken(key, pipe, peer);
+    }
+  }
+
+  async #open(key: string, pipe: Pipe, peer: PeerId, protocol: PipeProtocol): Promise<PeerStream> {
+    const stream = await this.#init.network.open(peer, protocol, { signal: this.#stopping.signal });
+    // It is never ended on purpose: when it closes, what was written last may have gone with it.
+    void stream.closed.then(() => this.#broken(key, pipe, peer));
+    return stream;
+  }
+
+  #broken(key: string, pipe: Pipe, peer: PeerId): void {
+    if (this.#pipes.get(key) === pipe) {
+      this.#pipes.delete(key);
+      if (!this.#stopping.signal.aborted) {
+        this.#init.onLost(peer);
       }
     }
   }

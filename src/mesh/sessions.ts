@@ -12,6 +12,8 @@ export interface Session {
   /** The peer's certificate, once this node has admitted it. */
   theirs: Certificate | undefined;
   admittedByThem: boolean;
+  /** Monotonic time at which something was last said again. */
+  repeatedMs: number;
   /** False items that the peer has sent. */
   strikes: number;
   /** Monotonic time at which the link is closed because the peer may not stay; Infinity once that is asked for. */
@@ -30,6 +32,12 @@ export function deadlineOf(session: Session): number {
   );
 }
 
+/** Monotonic time at which an unanswered hello is said again. */
+export function repeatDueMs(session: Session): number {
+  const isWaiting = session.helloSent && session.closeMs === undefined && !isUp(session);
+  return isWaiting ? session.repeatedMs + meshLimits.repeatMs : Number.POSITIVE_INFINITY;
+}
+
 export class Sessions {
   readonly #sessions = new Map<PeerId, Session>();
 
@@ -40,6 +48,7 @@ export class Sessions {
       helloSent: false,
       theirs: undefined,
       admittedByThem: false,
+      repeatedMs: sinceMs,
       strikes: 0,
       closeMs: undefined,
     };
@@ -80,6 +89,7 @@ export class Sessions {
 
   /** The next of all deadlines. */
   nextMs(): number {
-    return Math.min(Number.POSITIVE_INFINITY, ...this.all().map(deadlineOf));
+    const times = this.all().flatMap((session) => [deadlineOf(session), repeatDueMs(session)]);
+    return Math.min(Number.POSITIVE_INFINITY, ...times);
   }
 }

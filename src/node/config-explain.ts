@@ -51,6 +51,8 @@ export function settingKeyOf(written: string): SettingKey {
 }
 
 function shown(key: SettingKey, claim: Claim): Claim {
-  const isHidden = settingOf(key).secret === true && Array.isArray(claim.value) && claim.value.length > 0;
+  const { value } = claim;
+  const isEmpty = value === undefined || (Array.isArray(value) && value.length === 0);
+  const isHidden = settingOf(key).secret === true && !isEmpty;
   return isHidden ? { ...claim, value: '[hidden]' } : claim;
 }

@@ -49,6 +49,44 @@ export const settings = {
     fromText: asList,
     fallback: [],
   }),
+  join: setting({
+    about: 'Token of the mesh to join, as `meshnode invite` prints it. Not needed again once joined.',
+    schema: text.optional(),
+    fromText: asText,
+    fallback: undefined,
+    secret: true,
+  }),
+  joinFile: setting({
+    about: 'File that holds such a token.',
+    schema: text.optional(),
+    fromText: asText,
+    fallback: undefined,
+  }),
+  client: setting({
+    about: 'Take part as a client: ask the mesh, serve it nothing.',
+    schema: z.boolean(),
+    fromText: asBoolean,
+    fallback: false,
+  }),
+  listenPort: setting({
+    about:
+      'Port for other nodes, TCP and UDP; 0 takes any free one. Default: the first free from 9338, then kept.',
+    schema: port.optional(),
+    fromText: asNumber,
+    fallback: undefined,
+  }),
+  bind: setting({
+    about: 'IP to listen on for other nodes; 127.0.0.1 keeps to this machine. Default: every interface.',
+    schema: z.union([z.ipv4(), z.ipv6()], 'must be an IP address').optional(),
+    fromText: asText,
+    fallback: undefined,
+  }),
+  announce: setting({
+    about: 'Multiaddrs by which others can reach this node beside its own, e.g. /dns4/example.org/tcp/9338.',
+    schema: texts,
+    fromText: asList,
+    fallback: [],
+  }),
   host: setting({
     about: 'Address of the API. Any but a loopback address needs an API key.',
     schema: text,

@@ -1,11 +1,11 @@
 // The folder that belongs to one running node: made, proven writable and locked before anything else
-// starts. Keeps the node's id, the token of the management API and the address card of the running node.
+// starts. Keeps the token of the management API and the address card of the running node.
 import * as fileSystem from 'node:fs/promises';
 import { join } from 'node:path';
 import * as z from 'zod';
 import { MeshnodeError, systemErrorCode } from '../util/errors.ts';
 import { makeFolder } from '../util/make-folder.ts';
-import { type Random, randomId } from '../util/random.ts';
+import type { Random } from '../util/random.ts';
 import { replaceFile } from '../util/replace-file.ts';
 import { type FolderLock, tryLock } from './folder-lock.ts';
 
@@ -41,19 +41,15 @@ export interface DataFolderComponents {
 const names = {
   lock: 'lock.sqlite',
   runCard: 'run.json',
-  nodeId: 'node-id',
   consoleToken: 'console-token',
   probe: '.writable',
 } as const;
 
 const tokenBytes = 32;
-const nodeIdLength = 20;
 
 /** The data folder of this node, locked until `close`. */
 export class DataFolder {
   readonly path: string;
-  /** Stable over restarts. Becomes the peer id once the node is part of a mesh. */
-  readonly nodeId: string;
   /** Bearer token of the management API and the owner's key of the inference API: 32 random bytes, lower-case hex. */
   readonly consoleToken: string;
   readonly #lock: FolderLock;
@@ -61,13 +57,11 @@ export class DataFolder {
 
   constructor(parts: {
     path: string;
-    nodeId: string;
     consoleToken: string;
     lock: FolderLock;
     files: FolderFiles;
   }) {
     this.path = parts.path;
-    this.nodeId = parts.nodeId;
     this.consoleToken = parts.consoleToken;
     this.#lock = parts.lock;
     this.#files = parts.files;
@@ -110,11 +104,10 @@ export async function openDataFolder(path: string, components: DataFolderCompone
     return await attempt(path, async () => {
       // A card left by a node that was killed names a process that is no more.
       await files.rm(join(path, names.runCard), { force: true });
-      const nodeId = await keptSecret(files, join(path, names.nodeId), () => randomId(random, nodeIdLength));
       const consoleToken = await keptSecret(files, join(path, names.consoleToken), () =>
         Buffer.from(random.bytes(tokenBytes)).toString('hex'),
       );
-      return new DataFolder({ path, nodeId, consoleToken, lock, files });
+      return new DataFolder({ path, consoleToken, lock, files });
     });
   } catch (error) {
     lock.release();

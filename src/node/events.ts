@@ -1,5 +1,6 @@
 // What a node tells programs while it runs: the lines of `--json` and of the management API's event stream.
 // A contract: fields are added, never renamed. Keeps the last of them for those who connect later.
+import type { PeerView, RoleName } from '../console/mesh-port.ts';
 import type { InferenceKind } from '../inference/request.ts';
 import type { ModelStage, ModelStatus } from '../serving/model-status.ts';
 import { Emitter } from '../util/async.ts';
@@ -10,18 +11,35 @@ import type { Logger } from '../util/logging.ts';
 
 /** What happened. */
 export type NodeFact =
-  /** Who this node is. Outside a mesh `peerId` is an id of the data folder and there is no `meshId`. */
+  /** Who this node is, once others can reach it. Without a mesh there is no `meshId` and no address. */
   | {
       readonly event: 'node';
       readonly peerId: string;
       readonly meshId: string | null;
-      readonly role: 'serve';
+      readonly role: RoleName;
+      /** Multiaddrs that others can dial, the peer id included. */
       readonly addresses: readonly string[];
       readonly name: string;
       readonly version: string;
     }
   | { readonly event: 'api'; readonly url: string }
   | { readonly event: 'console'; readonly url: string }
+  /** How another node joins: an invite made at this start. The token is a secret. */
+  | {
+      readonly event: 'invite';
+      readonly token: string;
+      readonly role: RoleName;
+      readonly uses: number;
+      /** ISO 8601. */
+      readonly expiresAt: string;
+    }
+  | {
+      readonly event: 'peer';
+      readonly peerId: string;
+      readonly name?: string;
+      readonly state: PeerView['state'];
+      readonly rttMs?: number;
+    }
   | {
       readonly event: 'model';
       readonly model: string;
@@ -32,8 +50,10 @@ export type NodeFact =
       readonly kinds?: readonly InferenceKind[];
       readonly error?: ErrorFields;
     }
-  /** The API answers and every model asked for is ready. Comes once. */
+  /** The API answers and every model asked for is ready, and the node is part of its mesh. Comes once. */
   | { readonly event: 'ready' }
+  /** Something will go wrong unless somebody acts. */
+  | { readonly event: 'warning'; readonly message: string; readonly hint: string }
   | ({ readonly event: 'error' } & ErrorFields);
 
 export interface ErrorFields {

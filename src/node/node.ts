@@ -4,6 +4,7 @@ import { hostname } from 'node:os';
 import { Registry } from 'prom-client';
 import { type Api, startApi } from '../api/api.ts';
 import { type ManagedNode, startConsole } from '../console/console.ts';
+import type { ManagedMesh } from '../console/mesh-port.ts';
 import { type ModelView, modelView, type NodeStatus } from '../console/status.ts';
 import { Dispatcher } from '../dispatch/dispatch.ts';
 import type { Hardware } from '../engine/hardware/device.ts';
@@ -13,6 +14,7 @@ import type { HttpServer } from '../http/server.ts';
 import { catalogueNames } from '../models/catalogue.ts';
 import { parseReference } from '../models/reference.ts';
 import { Serving } from '../serving/serving.ts';
+import type { KeyPair } from '../trust/keys.ts';
 import { background } from '../util/async.ts';
 import { type Clock, sleep } from '../util/clock.ts';
 import { asMeshnodeError, MeshnodeError } from '../util/errors.ts';
@@ -23,15 +25,24 @@ import type { Environment } from './config.ts';
 import type { NodeConfig } from './config-schema.ts';
 import { type DataFolder, openDataFolder } from './data-folder.ts';
 import { EventLog, errorFields } from './events.ts';
+import type { FactsSource } from './local-facts.ts';
 import { machineParts, type NodeParts, type PartsContext } from './machine-parts.ts';
+import type { MeshDesk } from './mesh-desk.ts';
+import { MeshFolder } from './mesh-folder.ts';
+import type { MeshPart } from './mesh-part.ts';
 import { modelReporter } from './model-events.ts';
 import { NodeKeys } from './node-keys.ts';
+import { readToken } from './token-file.ts';
 import { version } from './version.ts';
 
 export interface NodeOptions {
   readonly config: NodeConfig;
   readonly environment: Environment;
   readonly dataDir: string;
+  /** Take part in no mesh: nobody else reaches this node, and nothing of a mesh is made. */
+  readonly alone?: boolean;
+  /** Stops a node that is still starting; later that is for whoever started it. */
+  readonly interrupted?: AbortSignal;
 }
 
 export interface NodeComponents {
@@ -51,7 +62,7 @@ export interface StopOptions {
   readonly onDraining?: (requests: number) => void;
 }
 
-/** A node that runs: its API answers, and its models are ready or on their way. */
+/** A node that runs: its API answers, it is part of its mesh, and its models are ready or on their way. */
 export interface RunningNode {
   readonly name: string;
   readonly peerId: string;
@@ -61,16 +72,16 @@ export interface RunningNode {
   readonly consoleUrl: string | undefined;
   readonly events: EventLog;
   readonly serving: Serving;
-  /** Settles when the node has stopped, whoever stopped it. */
-  readonly stopped: Promise<void>;
+  /** Resolves when the node has stopped: to why it could not go on, or undefined if it was told to stop. */
+  readonly stopped: Promise<MeshnodeError | undefined>;
   /** Stops the node; a second call joins the first. Never rejects. */
   stop(options?: StopOptions): Promise<void>;
 }
 
 /**
- * Starts a node and resolves once its API answers; models load on. Rejects with `data_dir_in_use`,
- * `data_dir_unwritable`, `disk_full`, `port_in_use`, `key_required`, `model_ref_invalid` or
- * `config_invalid`; nothing is left running or locked then.
+ * Starts a node and resolves once its API answers and it is part of its mesh; models load on. Rejects with
+ * `data_dir_in_use`, `data_dir_unwritable`, `disk_full`, `port_in_use`, `key_required`, `model_ref_invalid`,
+ * `config_invalid`, or why the mesh could not be joined; nothing is left running or locked then.
  */
 export async function startNode(options: NodeOptions, components: NodeComponents): Promise<RunningNode> {
   const folder = await openDataFolder(options.dataDir, components);
@@ -99,11 +110,16 @@ class MeshNode implements RunningNode {
   readonly #dispatch: Dispatcher;
   readonly #startedMs: number;
   readonly #stopping = new AbortController();
-  readonly #stopped = Promise.withResolvers<void>();
+  readonly #stopped = Promise.withResolvers<MeshnodeError | undefined>();
+  readonly #options: NodeOptions;
   #api: Api | undefined;
   #console: HttpServer | undefined;
   #hardware: Hardware | undefined;
   #hardwareLook: Promise<void> | undefined;
+  #identity: KeyPair | undefined;
+  #mesh: { readonly part: MeshPart; readonly desk: MeshDesk } | undefined;
+  #failure: MeshnodeError | undefined;
+  #hasStarted = false;
   #isReady = false;
 
   constructor(
@@ -119,16 +135,17 @@ class MeshNode implements RunningNode {
     this.#keys = keys;
     this.#parts = parts;
     this.#config = config;
+    this.#options = options;
     this.#components = components;
     this.#startedMs = clock.monotonicMs();
-    this.name = config.name ?? machineName(folder.nodeId);
+    this.name = config.name ?? machineName();
     this.events = components.events ?? new EventLog(clock, log);
     this.serving = new Serving({ clock, log, ...parts }, servingOptions(config));
     this.#dispatch = new Dispatcher({ clock, log, serving: this.serving, peer: this.name });
   }
 
   get peerId(): string {
-    return this.#folder.nodeId;
+    return this.#identity?.peerId ?? '';
   }
 
   get apiUrl(): string {
@@ -139,38 +156,42 @@ class MeshNode implements RunningNode {
     return this.#console?.url;
   }
 
-  get stopped(): Promise<void> {
+  get stopped(): Promise<MeshnodeError | undefined> {
     return this.#stopped.promise;
   }
 
+  /** The API first: whoever asks is answered while the node is still on its way into the mesh. */
   async start(): Promise<void> {
-    const { model, headless } = this.#config;
-    this.serving.want(model);
-    this.#emitNode();
+    this.serving.want(this.#config.model);
+    const { signal } = this.#stopping;
+    const { interrupted } = this.#options;
+    const stop = (): void => this.#inBackground('stop', this.stop());
+    interrupted?.addEventListener('abort', stop, { once: true });
     try {
-      await this.#startApi();
-      if (!headless) {
-        await this.#startConsole();
-      }
-      await this.#announce();
-    } catch (error) {
-      await this.#closeListeners(0);
-      throw error;
-    }
-    const report = modelReporter(this.events, this.#components.clock);
-    this.serving.onChange((status) => {
-      report(status);
+      await this.#startParts();
+      this.#hasStarted = true;
       this.#checkReady();
-    });
-    this.#hardwareLook = this.#detectHardware();
-    this.#inBackground('hardware', this.#hardwareLook);
-    for (const url of new Set(this.#config.attach.map(normaliseUrl))) {
-      this.#inBackground('attach', this.#attach(url));
+    } catch (error) {
+      // A node that was told to stop has not failed, however far it had come.
+      const wasTold = signal.aborted;
+      await this.stop({ drainMs: 0 });
+      if (!wasTold) {
+        throw error;
+      }
+    } finally {
+      interrupted?.removeEventListener('abort', stop);
     }
-    for (const reference of model) {
-      this.#load(reference);
+  }
+
+  async #startParts(): Promise<void> {
+    await this.#startApi();
+    await this.#identify();
+    if (!this.#config.headless) {
+      await this.#startConsole();
     }
-    this.#checkReady();
+    await this.#announce();
+    this.#startModels();
+    await this.#enterMesh();
   }
 
   stop({ drainMs = nodeLimits.drainMs, onDraining }: StopOptions = {}): Promise<void> {
@@ -180,18 +201,103 @@ class MeshNode implements RunningNode {
       if (this.#dispatch.inFlight > 0) {
         onDraining?.(this.#dispatch.inFlight);
       }
-      this.#inBackground('stop', this.#stop(drainMs).finally(this.#stopped.resolve));
+      const ended = (): void => this.#stopped.resolve(this.#failure);
+      this.#inBackground('stop', this.#stop(drainMs).finally(ended));
     }
-    return this.stopped;
+    return this.stopped.then(() => {});
   }
 
   /** Answers first, then what they need: engines, and last the claim on the folder. */
   async #stop(drainMs: number): Promise<void> {
     await this.#closeListeners(drainMs);
-    await this.serving.stop();
+    await Promise.all([this.#mesh?.part.stop(), this.serving.stop()]);
     await this.#hardwareLook?.catch(() => {}); // Told where it was started.
     await this.#parts.close();
     await this.#folder.close();
+  }
+
+  #startModels(): void {
+    const report = modelReporter(this.events, this.#components.clock);
+    this.serving.onChange((status) => {
+      report(status);
+      this.#mesh?.part.refreshFacts();
+      this.#checkReady();
+    });
+    this.#hardwareLook = this.#detectHardware();
+    this.#inBackground('hardware', this.#hardwareLook);
+    for (const url of new Set(this.#config.attach.map(normaliseUrl))) {
+      this.#inBackground('attach', this.#attach(url));
+    }
+    for (const reference of this.#config.model) {
+      this.#load(reference);
+    }
+  }
+
+  /** Loaded only now: the code of keys and of the mesh must not keep the API waiting. */
+  async #identify(): Promise<void> {
+    const { KeyPair } = await import('../trust/keys.ts');
+    const seed = await new MeshFolder(this.#options.dataDir).identity(this.#components.random);
+    this.#identity = KeyPair.fromSeed(seed);
+  }
+
+  async #enterMesh(): Promise<void> {
+    const { alone, dataDir } = this.#options;
+    const { clock, random, log } = this.#components;
+    const { signal } = this.#stopping;
+    const identity = this.#identity;
+    if (alone === true || identity === undefined) {
+      this.#emitAlone();
+      return;
+    }
+    const { MeshPart } = await import('./mesh-part.ts');
+    const { MeshDesk } = await import('./mesh-desk.ts');
+    const part = await MeshPart.prepare({
+      config: this.#config,
+      token: await readToken(this.#config),
+      folder: new MeshFolder(dataDir),
+      identity,
+      facts: () => this.#facts(),
+      events: this.events,
+      onConflict: (error) => this.#giveUp(error),
+      clock,
+      random,
+      log: log.child({ part: 'mesh' }),
+    });
+    const desk = new MeshDesk(part, { identity, clock, random, onLeft: () => this.#leftMesh() });
+    this.#mesh = { part, desk };
+    signal.throwIfAborted();
+    await part.start(signal);
+    this.#showInvite(desk);
+  }
+
+  /** An admin's node says at each start how another joins. */
+  #showInvite(desk: MeshDesk): void {
+    if (!desk.canInvite) {
+      return;
+    }
+    const { startInviteMs: ttlMs, startInviteUses: uses } = nodeLimits;
+    const { token, role, expiresAt } = desk.invite({ role: 'serve', ttlMs, uses, strict: false });
+    this.events.emit({ event: 'invite', token, role, uses, expiresAt });
+  }
+
+  #leftMesh(): void {
+    this.#mesh = undefined;
+    this.#emitAlone();
+  }
+
+  /** Stops a node that must not go on. */
+  #giveUp(error: MeshnodeError): void {
+    this.#failure ??= error;
+    this.#inBackground('stop', this.stop({ drainMs: 0 }));
+  }
+
+  #facts(): FactsSource {
+    return {
+      name: this.name,
+      version,
+      hardware: this.#hardware,
+      models: this.serving.served().map(({ status }) => status),
+    };
   }
 
   async #closeListeners(drainMs: number): Promise<void> {
@@ -243,7 +349,7 @@ class MeshNode implements RunningNode {
     });
   }
 
-  #emitNode(): void {
+  #emitAlone(): void {
     this.events.emit({
       event: 'node',
       peerId: this.peerId,
@@ -256,7 +362,7 @@ class MeshNode implements RunningNode {
   }
 
   #checkReady(): void {
-    if (!this.#isReady && this.serving.readiness().ready) {
+    if (this.#hasStarted && !this.#isReady && this.serving.readiness().ready) {
       this.#isReady = true;
       this.events.emit({ event: 'ready' });
     }
@@ -297,6 +403,7 @@ class MeshNode implements RunningNode {
       }
       throw cause;
     });
+    this.#mesh?.part.refreshFacts();
   }
 
   #inBackground(name: string, task: Promise<unknown>): void {
@@ -307,6 +414,7 @@ class MeshNode implements RunningNode {
     return {
       status: () => this.#status(),
       models: () => this.#models(),
+      mesh: () => this.#managedMesh(),
       load: (reference) => {
         // What is no reference is the caller's fault, at once; the rest is told by events.
         parseReference(reference, catalogueNames);
@@ -320,7 +428,15 @@ class MeshNode implements RunningNode {
     };
   }
 
+  #managedMesh(): ManagedMesh {
+    if (this.#mesh === undefined) {
+      throw new MeshnodeError('mesh_missing', 'This node takes part in no mesh at the moment.');
+    }
+    return this.#mesh.desk;
+  }
+
   #status(): NodeStatus {
+    const mesh = this.#mesh?.desk.status();
     const uptimeMs = this.#components.clock.monotonicMs() - this.#startedMs;
     return {
       name: this.name,
@@ -333,6 +449,7 @@ class MeshNode implements RunningNode {
       requestsInFlight: this.#dispatch.inFlight,
       residentBytes: process.memoryUsage.rss(),
       ...(this.#hardware === undefined ? {} : { hardware: this.#hardware }),
+      ...(mesh === undefined ? {} : { mesh }),
       models: this.#models(),
     };
   }
@@ -356,10 +473,10 @@ function servingOptions({ ctx, parallel, threads, maxVram }: NodeConfig) {
   };
 }
 
-/** The machine's name if it can stand in a header, else the node's id. */
-function machineName(nodeId: string): string {
+/** The machine's name if it can stand in a header. */
+function machineName(): string {
   const name = hostname();
-  return /^[A-Za-z0-9._-]{1,64}$/.test(name) ? name : nodeId;
+  return /^[A-Za-z0-9._-]{1,64}$/.test(name) ? name : 'meshnode';
 }
 
 async function succeeds(task: Promise<unknown>): Promise<boolean> {

@@ -405,6 +405,8 @@ export const meshLimits = {
   syncPeers: 8,
   /** Time for a fresh link to become a member's: hello and admission both ways. */
   admissionMs: 5_000,
+  /** Time after which a greeting without an answer is said again. */
+  repeatMs: 500,
   /** Time a refused peer gets to read why before its link is closed. */
   refusalMs: 1_000,
   /** Members linked to directly; above it everybody keeps those that rendezvous hashing gives him. */

@@ -147,7 +147,7 @@ describe.skipIf(!canMount())('a data folder on a disk of its own', () => {
 
   it('that gets full while the node starts is refused by name, or served from', async () => {
     const outcomes: string[] = [];
-    for (const pages of [2, 3, 4, 5]) {
+    for (const pages of [2, 4, 5, 6, 7, 9]) {
       const started = await startOn(`size=${4 * pages}k`, 'true');
       const end = await Promise.race([started.exited, started.event('ready')]);
       if (end === 1) {

@@ -28,22 +28,35 @@ describe('the events', () => {
       .split('\n')
       .map((line) => JSON.parse(line));
     const time = expect.stringMatching(/^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z$/);
-    expect(events.slice(0, 3)).toEqual([
-      {
-        time,
-        event: 'node',
-        peerId: expect.stringMatching(/^\w{20}$/),
-        meshId: null,
-        role: 'serve',
-        addresses: [],
-        name: 'tester',
-        version: expect.any(String),
-      },
+    expect(events.slice(0, 2)).toEqual([
       { time, event: 'api', url: expect.stringMatching(/^http:\/\/127\.0\.0\.1:\d+\/v1$/) },
       { time, event: 'console', url: expect.stringMatching(/^http:\/\/127\.0\.0\.1:\d+$/) },
     ]);
-    const course = events.slice(3, -1);
-    expect(course.every(({ event, model }) => event === 'model' && model === 'demo-embed')).toBe(true);
+    expect(events.filter(({ event }) => event === 'node' || event === 'invite')).toEqual([
+      {
+        time,
+        event: 'node',
+        peerId: expect.stringMatching(/^12D3KooW\w{44}$/),
+        meshId: expect.stringMatching(/^[0-9a-f]{64}$/),
+        role: 'admin',
+        addresses: [
+          expect.stringMatching(/^\/ip4\/127\.0\.0\.1\/tcp\/\d+\/p2p\/12D3KooW\w{44}$/),
+          expect.stringMatching(/^\/ip4\/127\.0\.0\.1\/udp\/\d+\/quic-v1\/p2p\/12D3KooW\w{44}$/),
+        ],
+        name: 'tester',
+        version: expect.any(String),
+      },
+      {
+        time,
+        event: 'invite',
+        token: expect.stringMatching(/^mesh1[\w-]+$/),
+        role: 'serve',
+        uses: 10,
+        expiresAt: expect.stringMatching(/Z$/),
+      },
+    ]);
+    const course = events.slice(2, -1).filter(({ event }) => event === 'model');
+    expect(course.every(({ model }) => model === 'demo-embed')).toBe(true);
     const states = course.map(({ state }) => state);
     expect([...new Set(states)]).toEqual(['resolving', 'placing', 'loading', 'ready']);
     expect(course.at(-1)).toEqual({
@@ -60,7 +73,7 @@ describe('the events', () => {
   it('say nothing of a console that is not wanted', async () => {
     const node = await start(['--headless']);
     await node.process.event('ready');
-    expect(node.process.lines.map(({ event }) => event)).toEqual(['node', 'api', 'ready']);
+    expect(node.process.lines.map(({ event }) => event)).toEqual(['api', 'node', 'invite', 'ready']);
     expect(JSON.parse(await readFile(join(node.home, 'run.json'), 'utf8'))).not.toHaveProperty('consoleUrl');
   });
 

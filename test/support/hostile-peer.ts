@@ -8,7 +8,8 @@ import { tls } from '@libp2p/tls';
 import { yamux } from '@libp2p/yamux';
 import { multiaddr } from '@multiformats/multiaddr';
 import { createLibp2p } from 'libp2p';
-import { helloTo } from '../../src/mesh/admission.ts';
+import { expect, vi } from 'vitest';
+import { meshProtocol } from '../../src/mesh/admission.ts';
 import type { MeshMessage } from '../../src/mesh/message.ts';
 import { encodeMessage, readMessage } from '../../src/mesh/message-codec.ts';
 import type { PeerStream } from '../../src/net/network.ts';
@@ -16,8 +17,7 @@ import { MuxedStream } from '../../src/net/peer-stream.ts';
 import { quic } from '../../src/net/quic/transport.ts';
 import type { Certificate } from '../../src/trust/certificate.ts';
 import { type ProtocolId, protocols } from '../../src/trust/gate.ts';
-import { checkSignature, type KeyPair, keyText } from '../../src/trust/keys.ts';
-import { MeshTrust } from '../../src/trust/mesh-trust.ts';
+import { type KeyPair, keyText } from '../../src/trust/keys.ts';
 import { withTimeout } from '../../src/util/async.ts';
 import { systemClock } from '../../src/util/clock.ts';
 import { MeshnodeError } from '../../src/util/errors.ts';
@@ -202,17 +202,41 @@ export class HostileLink {
     return new MuxedStream(stream, this.#connection.remotePeer.toString(), protocol as ProtocolId);
   }
 
-  /** A stream that names no protocol. */
-  async openBare(): Promise<Stream> {
+  /** A stream that names no protocol: it only begins to, for QUIC shows no stream before its first byte. */
+  async openBare(): Promise<void> {
     const { muxer } = this.#connection as Connection & { muxer: { createStream(): Promise<Stream> } };
-    return muxer.createStream();
+    const stream = await muxer.createStream();
+    stream.send(Uint8Array.of('/multistream/1.0.0\n'.length));
   }
 }
 
-/** What an honest peer begins with. */
-export function greetingOf(certificate: Certificate): MessageOf<'hello'> {
-  const trust = new MeshTrust({ meshId: certificate.meshId, check: checkSignature });
-  return helloTo(trust, certificate, { wallMs: Date.now(), monotonicMs: 0 });
+/** What a peer begins with that shows this certificate, its own or not. */
+export function greetingOf({ bytes, meshId }: Pick<Certificate, 'bytes' | 'meshId'>): MessageOf<'hello'> {
+  return {
+    type: 'hello',
+    protocol: meshProtocol,
+    meshId,
+    certificate: bytes,
+    clockMs: Date.now(),
+    proofs: [],
+  };
+}
+
+/** With which code a node refuses a peer of this key that shows this certificate. */
+export async function refusalOf(
+  address: string,
+  path: Path,
+  key: KeyPair,
+  certificate: Pick<Certificate, 'bytes' | 'meshId'>,
+): Promise<string> {
+  const peer = await HostilePeer.start(path, { key });
+  try {
+    const link = await peer.connect(address);
+    await say(await link.open(protocols.join), greetingOf(certificate));
+    return (await peer.hear('refused')).code;
+  } finally {
+    await peer.stop();
+  }
 }
 
 /** A message as bytes of a stream. */
@@ -222,6 +246,18 @@ export function frameOf(message: MeshMessage): Uint8Array {
 
 export function say(stream: PeerStream, ...messages: readonly MeshMessage[]): Promise<void> {
   return stream.write(Buffer.concat(messages.map(frameOf)));
+}
+
+/** Asks a node until it answers: it has dealt with what was said on this stream before. */
+export async function dealtWith(peer: HostilePeer, stream: PeerStream): Promise<void> {
+  const skip = peer.heard.length;
+  await vi.waitFor(
+    async () => {
+      await say(stream, { type: 'buckets', hashes: new Uint8Array(2048) });
+      expect(peer.heard.slice(skip).map(({ type }) => type)).toContain('entries');
+    },
+    { timeout: patienceMs, interval: 50 },
+  );
 }
 
 export function sameBytes(one: Uint8Array, other: Uint8Array): boolean {

@@ -1,8 +1,9 @@
 // Real nodes in one mesh, for the tests that attack it: their tables, their memory and how quickly they answer each
 // other, asked for over the management API as their owner would.
-import { mkdtemp, readdir, rm } from 'node:fs/promises';
+import { mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { expect, vi } from 'vitest';
 import { NodeClient } from '../../src/cli/node-client.ts';
 import type { PeerView } from '../../src/console/mesh-port.ts';
 import { MeshFolder } from '../../src/node/mesh-folder.ts';
@@ -102,14 +103,38 @@ export class MeshProcess {
       .sort((a, b) => (a.peerId < b.peerId ? -1 : 1));
   }
 
+  /** Resolves once its table holds these peers in this state, and nobody else. */
+  async shows(others: readonly MeshProcess[], state: TableRow['state'] = 'joined'): Promise<void> {
+    const wanted = others.map(({ peerId }) => `${peerId} ${state}`).sort();
+    await vi.waitFor(
+      async () => {
+        const shown = (await this.table()).map((row) => `${row.peerId} ${row.state}`);
+        expect(shown).toEqual(wanted);
+      },
+      { timeout: 15_000, interval: 50 },
+    );
+  }
+
   /** One round trip to a peer, measured by this node itself; Infinity if it took too long. */
   async rttTo(peer: string): Promise<number> {
     const view = (await this.peers()).find(({ peerId }) => peerId === peer);
     return view?.rttMs ?? Number.POSITIVE_INFINITY;
   }
 
+  /** Resident memory; from now on the peak counts anew (Linux). */
   async residentBytes(): Promise<number> {
-    return (await this.client.status(never)).residentBytes;
+    await writeFile(`/proc/${this.process.pid}/clear_refs`, '5');
+    return this.#memory('VmRSS');
+  }
+
+  /** The most resident memory that it had since it was last asked for the present one. */
+  peakBytes(): Promise<number> {
+    return this.#memory('VmHWM');
+  }
+
+  async #memory(field: 'VmRSS' | 'VmHWM'): Promise<number> {
+    const status = await readFile(`/proc/${this.process.pid}/status`, 'utf8');
+    return 1024 * Number(new RegExp(`^${field}:\\s+(\\d+) kB$`, 'm').exec(status)?.[1]);
   }
 
   /** A command beside the node. */
@@ -139,6 +164,15 @@ export class MeshProcess {
     await this.#process?.stop('SIGKILL');
     await rm(this.home, { recursive: true, force: true });
   }
+}
+
+/** A node that made a mesh, and one that joined it: they know each other. */
+export async function startedPair(): Promise<[founder: MeshProcess, member: MeshProcess]> {
+  const founder = await MeshProcess.started('ada');
+  const { token } = await founder.process.event('invite');
+  const member = await MeshProcess.started('bee', '--join', String(token));
+  await Promise.all([founder.shows([member]), member.shows([founder])]);
+  return [founder, member];
 }
 
 /** An invite as `issuer` would make it, whatever it is worth. */

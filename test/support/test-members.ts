@@ -46,6 +46,8 @@ export class TestMembers {
   readonly members = new Map<PeerId, TestMember>();
   /** Broadcasts reach every member; a test may turn that off. */
   broadcasts = true;
+  /** Messages to lose, from now on; whoever sent one is told that it may be lost. */
+  losses = 0;
   readonly #links = new Set<string>();
   readonly #queue: (() => void)[] = [];
   #isPumping = false;
@@ -215,7 +217,10 @@ export class TestMembers {
 
   #deliver(from: TestMember, to: PeerId, bytes: Uint8Array): void {
     const target = this.members.get(to);
-    if (target !== undefined && this.isLinked(from, target)) {
+    if (this.losses > 0) {
+      this.losses--;
+      this.tell(from, { type: 'lost', peer: to });
+    } else if (target !== undefined && this.isLinked(from, target)) {
       this.tell(target, { type: 'message', peer: from.peer, message: readMessage(bytes) });
     }
   }

@@ -18,7 +18,10 @@ describe('the command line', () => {
   it('has code for every command of its table', async () => {
     const all = (specs: readonly CommandSpec[]): CommandSpec[] =>
       specs.flatMap((spec) => [spec, ...all(spec.subcommands ?? [])]);
-    for (const spec of all(commandTable)) {
+    // One without code has subcommands, and its help names them.
+    for (const spec of all(commandTable).filter(
+      ({ load, subcommands }) => load ?? subcommands === undefined,
+    )) {
       expect(typeof (await spec.load?.()), spec.name).toBe('function');
     }
   });

@@ -5,6 +5,7 @@ import { connect } from 'node:net';
 import { createInterface } from 'node:readline';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { type ManagedNode, startConsole } from '../../../src/console/console.ts';
+import type { ManagedMesh } from '../../../src/console/mesh-port.ts';
 import type { NodeStatus } from '../../../src/console/status.ts';
 import type { HttpServer } from '../../../src/http/server.ts';
 import { Emitter } from '../../../src/util/async.ts';
@@ -65,6 +66,10 @@ class NodeDouble implements ManagedNode {
 
   stop(): void {
     this.asked.push('stop');
+  }
+
+  mesh(): ManagedMesh {
+    throw new MeshnodeError('mesh_missing', 'There is no mesh.');
   }
 
   follow(listener: (numbered: { id: number; event: object }) => void, afterId: number): () => void {

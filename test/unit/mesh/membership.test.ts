@@ -52,6 +52,16 @@ describe('joining', () => {
     }
   });
 
+  it.each([1, 2, 3, 4, 5])('%i messages lost with one of two links are said again', (losses) => {
+    const mesh = new TestMembers();
+    const founder = mesh.founder();
+    mesh.losses = losses;
+    const newcomer = mesh.newcomer([founder]);
+    mesh.pass(3_000);
+    expect(newcomer.notices).toContainEqual({ type: 'joined' });
+    expect(mesh.seenBy(newcomer)).toEqual(mesh.seenBy(founder));
+  });
+
   it('a client is seen and sees, and is asked for nothing', () => {
     const mesh = new TestMembers();
     const founder = mesh.founder();

@@ -22,6 +22,16 @@ const file = (text: string) => ({ path: '/etc/config.toml', text });
 /** For each setting a value as flag, variable and file have it, and what comes of it. */
 const samples: Record<SettingKey, { text: string; toml: string; value: unknown }> = {
   model: { text: 'demo, ./a.gguf', toml: '["demo", "./a.gguf"]', value: ['demo', './a.gguf'] },
+  join: { text: 'mesh1abc', toml: '"mesh1abc"', value: 'mesh1abc' },
+  joinFile: { text: './token', toml: '"./token"', value: './token' },
+  client: { text: 'true', toml: 'true', value: true },
+  listenPort: { text: '9400', toml: '9400', value: 9400 },
+  bind: { text: '::1', toml: '"::1"', value: '::1' },
+  announce: {
+    text: '/dns4/a.org/tcp/1,/ip4/192.0.2.1/tcp/2',
+    toml: '["/dns4/a.org/tcp/1", "/ip4/192.0.2.1/tcp/2"]',
+    value: ['/dns4/a.org/tcp/1', '/ip4/192.0.2.1/tcp/2'],
+  },
   host: { text: '127.0.0.2', toml: '"127.0.0.2"', value: '127.0.0.2' },
   port: { text: '8080', toml: '8080', value: 8080 },
   consolePort: { text: '0', toml: '0', value: 0 },

@@ -66,11 +66,13 @@ function partsOf({ engine = new DoubleEngine(), ports = {} }: Setup): NodeParts 
   };
 }
 
+const onLoopback = { port: '0', consolePort: '0', bind: '127.0.0.1', listenPort: '0' };
+
 async function start(setup: Setup = {}): Promise<{ node: RunningNode; heard: NodeEvent[] }> {
   const events = new EventLog(systemClock, silentLogger);
   const heard: NodeEvent[] = [];
   events.follow(({ event }) => heard.push(event));
-  const config = { ...resolveConfig({ port: '0', consolePort: '0' }, {}, undefined).config, ...setup.config };
+  const config = { ...resolveConfig(onLoopback, {}, undefined).config, ...setup.config };
   const node = await startNode(
     { config, environment: {}, dataDir },
     {
@@ -120,10 +122,20 @@ describe('a node that starts', () => {
     const { node, heard } = await start({ config: { model: ['demo'], name: 'attic' } });
     await heardOf(heard, 'ready');
     const kinds = heard.map((event) => (event.event === 'model' ? event.state : event.event));
-    expect(kinds.slice(0, 4)).toEqual(['node', 'api', 'console', 'resolving']);
-    expect(kinds.slice(-2)).toEqual(['ready', 'ready']);
-    expect(heard[0]).toMatchObject({ event: 'node', peerId: node.peerId, role: 'serve', name: 'attic' });
-    expect(heard[1]).toMatchObject({ url: node.apiUrl });
+    expect(kinds.slice(0, 3)).toEqual(['api', 'console', 'resolving']);
+    expect(kinds.filter((kind) => kind === 'node' || kind === 'invite')).toEqual(['node', 'invite']);
+    expect(kinds.at(-1)).toBe('ready');
+    expect(heard[0]).toMatchObject({ url: node.apiUrl });
+    expect(heard.find(({ event }) => event === 'node')).toMatchObject({
+      peerId: node.peerId,
+      meshId: expect.stringMatching(/^[0-9a-f]{64}$/),
+      role: 'admin',
+      name: 'attic',
+      addresses: [
+        expect.stringMatching(/^\/ip4\/127\.0\.0\.1\/tcp\/\d+\/p2p\/12D3KooW/),
+        expect.stringMatching(/^\/ip4\/127\.0\.0\.1\/udp\/\d+\/quic-v1\/p2p\/12D3KooW/),
+      ],
+    });
     for (const { time } of heard) {
       expect(new Date(time).toISOString()).toBe(time);
     }
@@ -163,7 +175,7 @@ describe('a node that starts', () => {
 
   it('is ready at once if no model was asked for', async () => {
     const { node, heard } = await start();
-    expect(heard.map(({ event }) => event)).toEqual(['node', 'api', 'console', 'ready']);
+    expect(heard.map(({ event }) => event)).toEqual(['api', 'console', 'node', 'invite', 'ready']);
     expect((await fetch(`${rootOf(node)}/readyz`)).status).toBe(200);
   });
 
@@ -183,7 +195,7 @@ describe('a node that starts', () => {
   it('runs without management if it is headless', async () => {
     const { node, heard } = await start({ config: { headless: true } });
     expect(node.consoleUrl).toBeUndefined();
-    expect(heard.map(({ event }) => event)).toEqual(['node', 'api', 'ready']);
+    expect(heard.map(({ event }) => event)).toEqual(['api', 'node', 'invite', 'ready']);
   });
 
   it('wants its key from clients if it has one', async () => {

@@ -1,0 +1,58 @@
+// What this node says of itself to its mesh, made from what the node knows. Pure; what does not fit into a record
+// is left out by the mesh.
+import type { Hardware } from '../engine/hardware/device.ts';
+import type { InferenceKind } from '../inference/request.ts';
+import { type LocalFacts, noFacts, type RecordModel } from '../mesh/record.ts';
+import type { ModelStatus } from '../serving/model-status.ts';
+
+/** What the rest of the node tells its mesh part. */
+export interface FactsSource {
+  readonly name: string;
+  readonly version: string;
+  /** Undefined until it was looked at. */
+  readonly hardware: Hardware | undefined;
+  readonly models: readonly ModelStatus[];
+}
+
+export function localFacts(source: FactsSource, addresses: readonly string[]): LocalFacts {
+  const { name, version, hardware, models } = source;
+  return {
+    ...noFacts,
+    name,
+    version,
+    addresses,
+    devices: (hardware?.devices ?? []).map((device) => ({
+      name: device.name,
+      kind: device.kind,
+      totalBytes: device.totalBytes,
+      usableBytes: device.usableBytes,
+      bandwidthBytes: undefined,
+    })),
+    models: models.flatMap((status) => recordModel(status) ?? []),
+  };
+}
+
+/** The model as others hear of it; undefined if there is nothing to be asked. */
+function recordModel(status: ModelStatus): RecordModel | undefined {
+  const { name, stage, engine, capabilities, digest, sizeBytes } = status;
+  if (stage === 'failed' || stage === 'unloaded') {
+    return undefined;
+  }
+  return {
+    name,
+    digest: digest === 'pending' ? undefined : digest,
+    attached: engine === 'openai-url',
+    state: stage === 'ready' ? 'ready' : 'loading',
+    kind: kindOf(capabilities?.kinds),
+    sizeBytes,
+    contextTokens: capabilities?.contextTokens,
+    slots: capabilities?.slots,
+    architecture: undefined,
+    quantisation: undefined,
+  };
+}
+
+/** What a model is mainly for: whoever chats completes as well. */
+function kindOf(kinds: ReadonlySet<InferenceKind> | undefined): string | undefined {
+  return (['chat', 'completion', 'embedding', 'rerank'] as const).find((kind) => kinds?.has(kind));
+}
