@@ -25,7 +25,7 @@ export interface Admitter {
   readonly now: Now;
 }
 
-export function helloTo(trust: MeshTrust, certificate: Certificate, now: Now): Hello {
+export function helloTo(trust: MeshTrust, certificate: Certificate, heard: boolean, now: Now): Hello {
   return {
     type: 'hello',
     protocol: meshProtocol,
@@ -33,6 +33,7 @@ export function helloTo(trust: MeshTrust, certificate: Certificate, now: Now): H
     certificate: certificate.bytes,
     clockMs: Math.floor(now.wallMs),
     proofs: proofsOf(trust, certificate),
+    heard,
   };
 }
 
@@ -62,7 +63,7 @@ export function admit(
   { trust, own, take, now }: Admitter,
 ): { certificate: Certificate; use: Envelope | undefined } {
   if (hello.meshId !== trust.meshId) {
-    throw new MeshnodeError('mesh_mismatch', 'The peer belongs to another mesh.');
+    throw new MeshnodeError('mesh_mismatch', 'Who was met belongs to another mesh.');
   }
   checkClock(hello.clockMs - now.wallMs);
   const certificate = trust.certificate(hello.certificate);

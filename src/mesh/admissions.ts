@@ -90,8 +90,7 @@ export class Admissions {
   greeted(session: Session, hello: Hello, now: Now): void {
     const { trust, own, sharing } = this.#parts;
     if (session.theirs !== undefined) {
-      // It says so again because it has not heard the answer.
-      this.#repeatWelcome(session, session.theirs, now);
+      this.#greetedAgain(session, hello, now);
       return;
     }
     try {
@@ -187,7 +186,7 @@ export class Admissions {
   #sayHello(session: Session, now: Now): void {
     const { trust, own, outbox } = this.#parts;
     session.helloSent = true;
-    outbox.send(session.peer, helloTo(trust, own.certificate, now));
+    outbox.send(session.peer, helloTo(trust, own.certificate, session.theirs !== undefined, now));
   }
 
   #sayWelcome({ peer }: Session, certificate: Certificate, now: Now): void {
@@ -197,10 +196,21 @@ export class Admissions {
     outbox.send(peer, welcomeTo(trust, certificate, peers, theirRecord, now));
   }
 
-  /** A welcome is much longer than a hello: not more often than it can be needed. */
-  #repeatWelcome(session: Session, certificate: Certificate, now: Now): void {
-    if (this.#mayRepeat(session, now)) {
-      this.#sayWelcome(session, certificate, now);
+  /**
+   * A hello from who is admitted already: the answer was lost, or the peer's process is a new one whose old link still
+   * stands, and knows nothing of this session.
+   */
+  #greetedAgain(session: Session, { heard }: Hello, now: Now): void {
+    const { outbox, shared } = this.#parts;
+    if (session.theirs === undefined || !this.#mayRepeat(session, now)) {
+      return;
+    }
+    if (!heard) {
+      this.#sayHello(session, now);
+    }
+    this.#sayWelcome(session, session.theirs, now);
+    if (isUp(session)) {
+      outbox.send(session.peer, openSync(shared.items));
     }
   }
 

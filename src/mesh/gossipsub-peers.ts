@@ -132,7 +132,9 @@ export class GossipsubPeers {
   /** Makes way for new streams where gossipsub has given up old ones, and opens what is missing. */
   #tend(peer: PeerId): void {
     // Gossipsub leaves such a stream half open: its other side would write to nobody for ever.
-    const isGivenUp = ({ writeStatus }: Stream): boolean => writeStatus !== 'writable';
+    const isGivenUp = ({ writeStatus, readStatus, direction }: Stream): boolean =>
+      writeStatus !== 'writable' ||
+      (direction === 'inbound' && readStatus !== 'readable' && readStatus !== 'paused');
     this.#abort(peer, isGivenUp, new MeshnodeError('stream_broken', 'Gossipsub has given this stream up.'));
     const hasOutbound = this.#of(peer).some(
       (stream) => stream.direction === 'outbound' && !isGivenUp(stream),

@@ -19,7 +19,7 @@ import { OwnNode } from './own-node.ts';
 import { OwnRecord } from './own-record.ts';
 import type { LocalFacts, PeerRecord } from './record.ts';
 import { acceptRenewal, dueRenewals, renewOwn } from './renewal.ts';
-import { isUp, type Session, Sessions } from './sessions.ts';
+import { isUp, mayAnswer, type Session, Sessions } from './sessions.ts';
 import { SharedState } from './shared-state.ts';
 import { Sharing, verdictOf } from './sharing.ts';
 import { answerSync, isSyncMessage, openSync } from './sync.ts';
@@ -236,6 +236,10 @@ export class Membership {
   /** What only members say to each other. */
   #receivedFromMember(session: Session, message: MeshMessage, now: Now): void {
     if (isSyncMessage(message)) {
+      // Answers are far larger than questions. What is not answered is asked again in the next round.
+      if (!mayAnswer(session, now.monotonicMs)) {
+        return;
+      }
       this.#outbox.send(session.peer, ...answerSync(this.#shared.items, message));
     } else if (message.type === 'items') {
       for (const envelope of message.envelopes) {

@@ -140,8 +140,16 @@ function messageOf(message: MeshMessage): MessageMessage {
   }
 }
 
-function messageOfHello({ protocol, meshId, certificate, clockMs, proofs }: Hello): HelloMessage {
-  return { protocol, mesh: Buffer.from(meshId, 'hex'), certificate, clockMs, proofs: [...proofs] };
+function messageOfHello(hello: Hello): HelloMessage {
+  const { protocol, meshId, certificate, clockMs, proofs, heard } = hello;
+  return {
+    protocol,
+    mesh: Buffer.from(meshId, 'hex'),
+    certificate,
+    clockMs,
+    proofs: [...proofs],
+    heard: heard || null,
+  };
 }
 
 function helloOfMessage(message: HelloMessage): Hello {
@@ -152,6 +160,7 @@ function helloOfMessage(message: HelloMessage): Hello {
     certificate: fields.blob('certificate', message.certificate, trustLimits.certificateBytes),
     clockMs: fields.count('clockMs', message.clockMs),
     proofs: proofsOf(message.proofs),
+    heard: message.heard === true,
   };
 }
 

@@ -27,6 +27,8 @@ export interface Hello {
   readonly clockMs: number;
   /** Encoded Envelopes: uses and revocations that bear on the certificate. */
   readonly proofs: readonly Uint8Array[];
+  /** Your hello has come here. */
+  readonly heard: boolean;
 }
 
 /** You are a member to me. */

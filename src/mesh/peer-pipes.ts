@@ -53,11 +53,11 @@ export class PeerPipes {
   send(peer: PeerId, protocol: PipeProtocol, message: MeshMessage): void {
     const key = `${protocol} ${peer}`;
     const pipe = this.#pipes.get(key) ?? this.#newPipe(key);
-    const bytes = encodeMessage(message);
-    if (pipe.queuedBytes + bytes.length > pipeLimits.queuedBytes) {
+    if (pipe.queuedBytes > pipeLimits.queuedBytes) {
       pipe.stream?.abort(new MeshnodeError('stream_broken', 'The peer does not read what it is told.'));
       return;
     }
+    const bytes = encodeMessage(message);
     pipe.queue.push(bytes);
     pipe.queuedBytes += bytes.length;
     if (pipe.queue.length === 1) {

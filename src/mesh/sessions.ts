@@ -14,6 +14,8 @@ export interface Session {
   admittedByThem: boolean;
   /** Monotonic time at which something was last said again. */
   repeatedMs: number;
+  /** Monotonic times of the last questions of the peer that were answered. */
+  answeredMs: number[];
   /** False items that the peer has sent. */
   strikes: number;
   /** Monotonic time at which the link is closed because the peer may not stay; Infinity once that is asked for. */
@@ -30,6 +32,16 @@ export function deadlineOf(session: Session): number {
   return (
     session.closeMs ?? (isUp(session) ? Number.POSITIVE_INFINITY : session.sinceMs + meshLimits.admissionMs)
   );
+}
+
+/** Whether one more question of the peer is answered now; it is counted then. */
+export function mayAnswer(session: Session, nowMs: number): boolean {
+  session.answeredMs = session.answeredMs.filter((time) => nowMs - time < meshLimits.answerWindowMs);
+  const may = session.answeredMs.length < meshLimits.answers;
+  if (may) {
+    session.answeredMs.push(nowMs);
+  }
+  return may;
 }
 
 /** Monotonic time at which an unanswered hello is said again. */
@@ -49,6 +61,7 @@ export class Sessions {
       theirs: undefined,
       admittedByThem: false,
       repeatedMs: sinceMs,
+      answeredMs: [],
       strikes: 0,
       closeMs: undefined,
     };

@@ -170,7 +170,7 @@ export function isRefusal(received: Received): received is MeshnodeError {
 
 /** Whether whoever sent this knows better: what is unsigned or impossible is no news that comes too early. */
 export function isFault(received: Received): boolean {
-  const faults = ['envelope_invalid', 'record_invalid', 'mesh_mismatch'];
+  const faults = ['envelope_invalid', 'record_invalid', 'certificate_invalid', 'mesh_mismatch'];
   return isRefusal(received) && faults.includes(received.code);
 }
 

@@ -1,7 +1,7 @@
 // Anti-entropy between two members: who has what the other lacks. Each message is answered by itself, nothing
 // is remembered between them, so a lost one costs a round and no more.
 import type { Envelope } from '../trust/envelope.ts';
-import { meshMessageLimits } from '../util/limits.ts';
+import { meshLimits, meshMessageLimits } from '../util/limits.ts';
 import type { Items } from './items.ts';
 import type { MeshMessage } from './message.ts';
 import { splitItems } from './message-codec.ts';
@@ -38,10 +38,22 @@ export function answerSync(items: Items, message: SyncMessage): MeshMessage[] {
   }
 }
 
+/** At most meshLimits.answerBytes of what is asked for: the next exchange brings the rest. */
 function itemsOf(items: Items, keys: readonly Uint8Array[]): MeshMessage[] {
-  const envelopes = keys.map((key) => items.get(key)).filter((envelope) => envelope !== undefined);
+  const envelopes = new Set<Envelope>();
+  let bytes = 0;
+  for (const key of keys) {
+    const envelope = items.get(key);
+    if (envelope !== undefined && !envelopes.has(envelope)) {
+      bytes += envelope.bytes.length;
+      if (bytes > meshLimits.answerBytes) {
+        break;
+      }
+      envelopes.add(envelope);
+    }
+  }
   // What proves standing goes before what needs it.
-  const inOrder = envelopes.sort((a, b) => rank(a) - rank(b));
+  const inOrder = [...envelopes].sort((a, b) => rank(a) - rank(b));
   return splitItems(inOrder.map(({ bytes }) => bytes));
 }
 

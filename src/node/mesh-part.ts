@@ -291,7 +291,9 @@ export class MeshPart {
       this.#init.events.emit({ event: 'error', ...errorFields(this.#expelled) });
     } else if (notice.type === 'rejected') {
       const { peer, code, message } = notice;
-      this.#init.log.info({ peer, code }, `a peer was not let in: ${message}`);
+      // While this node joins, it is the one that has come to the wrong door, and its caller is told so.
+      const level = this.#hasJoined ? 'info' : 'debug';
+      this.#init.log[level]({ peer, code }, `a peer was not let in: ${message}`);
     }
   }
 

@@ -401,6 +401,11 @@ export const meshLimits = {
   syncMs: 30_000,
   /** The same for a client, which hears no broadcasts. */
   clientSyncMs: 10_000,
+  /** Bytes of items in one answer. */
+  answerBytes: 2 * MiB,
+  /** Questions of one neighbour that are answered in `answerWindowMs`: an exchange takes three. */
+  answers: 12,
+  answerWindowMs: 10_000,
   /** Neighbours asked in one round; above it they are drawn. Enough to reach 1000 nodes in three rounds. */
   syncPeers: 8,
   /** Time for a fresh link to become a member's: hello and admission both ways. */

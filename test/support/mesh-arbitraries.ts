@@ -136,6 +136,7 @@ export const meshMessages: fc.Arbitrary<MeshMessage> = fc.oneof(
     certificate: someBytes,
     clockMs: count,
     proofs: envelopes,
+    heard: fc.boolean(),
   }),
   fc.record(
     {

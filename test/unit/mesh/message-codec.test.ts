@@ -45,6 +45,7 @@ describe('test vectors of mesh messages', () => {
       'hello',
       'items',
       'refused',
+      'renewal',
       'want',
     ]);
   });
