@@ -77,6 +77,7 @@ const serveOptions: readonly OptionSpec[] = [
   settingOption('client'),
   settingOption('listenPort', 'number'),
   settingOption('bind', 'ip'),
+  settingOption('transport', 'name'),
   settingOption('announce', 'address'),
   settingOption('port', 'number'),
   settingOption('host', 'address'),

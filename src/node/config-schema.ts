@@ -81,6 +81,12 @@ export const settings = {
     fromText: asText,
     fallback: undefined,
   }),
+  transport: setting({
+    about: 'How to reach other nodes: tcp, quic, or all, which takes the better one for each.',
+    schema: z.enum(['all', 'tcp', 'quic']),
+    fromText: asText,
+    fallback: 'all',
+  }),
   announce: setting({
     about: 'Multiaddrs by which others can reach this node beside its own, e.g. /dns4/example.org/tcp/9338.',
     schema: texts,

@@ -31,7 +31,7 @@ import type { MeshFolder } from './mesh-folder.ts';
 import { type PeerChange, PeerWatch } from './peer-watch.ts';
 
 export interface MeshPartInit {
-  readonly config: Pick<NodeConfig, 'client' | 'listenPort' | 'bind' | 'announce'>;
+  readonly config: Pick<NodeConfig, 'client' | 'listenPort' | 'bind' | 'announce' | 'transport'>;
   /** The text of a token to join with. */
   readonly token: string | undefined;
   readonly folder: MeshFolder;
@@ -258,9 +258,10 @@ export class MeshPart {
 
   #listen(gate: Gate, services: NonNullable<HostOptions['services']>): Promise<Network> {
     const { config, folder, identity, clock, random, log } = this.#init;
-    const { bind, announce, listenPort } = config;
+    const { bind, announce, listenPort, transport } = config;
     const open = (port: number): Promise<Network> =>
       openHost(
+        transport,
         {
           keySeed: identity.seed,
           listen: { port, ...(bind === undefined ? {} : { host: bind }) },
@@ -348,16 +349,18 @@ function bothMayOpen(protocol: string, theirs: Role | undefined, own: Role): boo
   return mayOpen(theirs, protocol) && mayOpen(own, protocol);
 }
 
-/** With QUIC where there is a library for it, else over TCP alone. */
+/** The wanted transports; of all, those that there is a library for. */
 async function openHost(
+  transport: NodeConfig['transport'],
   options: Omit<HostOptions, 'transports'>,
   components: HostComponents,
 ): Promise<Network> {
+  const transports = { quic: transport !== 'tcp', tcp: transport !== 'quic' };
   try {
-    return await createHost({ ...options, transports: { quic: true, tcp: true } }, components);
+    return await createHost({ ...options, transports }, components);
   } catch (thrown) {
     const error = asMeshnodeError(thrown);
-    if (error.code !== 'quic_unavailable') {
+    if (error.code !== 'quic_unavailable' || transport === 'quic') {
       throw error;
     }
     components.log.warn({ err: error }, 'other nodes are reached over TCP alone');

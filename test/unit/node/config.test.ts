@@ -27,6 +27,7 @@ const samples: Record<SettingKey, { text: string; toml: string; value: unknown }
   client: { text: 'true', toml: 'true', value: true },
   listenPort: { text: '9400', toml: '9400', value: 9400 },
   bind: { text: '::1', toml: '"::1"', value: '::1' },
+  transport: { text: 'tcp', toml: '"tcp"', value: 'tcp' },
   announce: {
     text: '/dns4/a.org/tcp/1,/ip4/192.0.2.1/tcp/2',
     toml: '["/dns4/a.org/tcp/1", "/ip4/192.0.2.1/tcp/2"]',

@@ -55,7 +55,14 @@ async function prepare(setup: Setup = {}): Promise<Node> {
   const conflicts: MeshnodeError[] = [];
   const left: string[] = [];
   const part = await MeshPart.prepare({
-    config: { client: false, listenPort: 0, bind: '127.0.0.1', announce: [], ...setup.config },
+    config: {
+      client: false,
+      listenPort: 0,
+      bind: '127.0.0.1',
+      transport: 'all',
+      announce: [],
+      ...setup.config,
+    },
     token: setup.token,
     folder,
     identity,
