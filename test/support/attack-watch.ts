@@ -44,21 +44,6 @@ export async function watched<T>(
     over = true;
     await measuring;
   }
-  if (process.env['WATCH_DEBUG'])
-    console.log(
-      expect.getState().currentTestName,
-      'quiet',
-      quietMs,
-      'attack',
-      median(measured),
-      'max',
-      Math.max(...measured),
-      'of',
-      measured.length,
-      'MB',
-      ((await victim.peakBytes()) - bytesBefore) / 1e6,
-      bytesBefore / 1e6,
-    );
   expect(victim.isAlive, 'the process lives').toBe(true);
   expect(await victim.table(except), 'the table is as it was').toEqual(tableBefore);
   expect((await victim.peakBytes()) - bytesBefore, 'memory in bytes').toBeLessThan(attackMemoryBytes);

@@ -39,10 +39,16 @@ export class MeshProcess {
     return new MeshProcess(await mkdtemp(join(tmpdir(), 'meshnode-hostile-')), name);
   }
 
+  /** As create and start; nothing is left if it does not start. */
   static async started(name: string, ...flags: readonly string[]): Promise<MeshProcess> {
     const made = await MeshProcess.create(name);
-    await made.start(...flags);
-    return made;
+    try {
+      await made.start(...flags);
+      return made;
+    } catch (cause) {
+      await made.discard();
+      throw cause;
+    }
   }
 
   /** Resolves once the node is part of its mesh, or rejects with what it printed. */
@@ -169,10 +175,15 @@ export class MeshProcess {
 /** A node that made a mesh, and one that joined it: they know each other. */
 export async function startedPair(): Promise<[founder: MeshProcess, member: MeshProcess]> {
   const founder = await MeshProcess.started('ada');
-  const { token } = await founder.process.event('invite');
-  const member = await MeshProcess.started('bee', '--join', String(token));
-  await Promise.all([founder.shows([member]), member.shows([founder])]);
-  return [founder, member];
+  try {
+    const { token } = await founder.process.event('invite');
+    const member = await MeshProcess.started('bee', '--join', String(token));
+    await Promise.all([founder.shows([member]), member.shows([founder])]);
+    return [founder, member];
+  } catch (cause) {
+    await founder.discard();
+    throw cause;
+  }
 }
 
 /** An invite as `issuer` would make it, whatever it is worth. */
