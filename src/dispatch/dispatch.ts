@@ -33,6 +33,8 @@ export interface DispatchComponents {
   readonly serving: ServedModels;
   /** How this node is called in `x-meshnode-peer`. */
   readonly peer: string;
+  /** Told of every request, by the name of the model that it asks for; there may be no such model. */
+  readonly onAsked?: (model: string) => void;
 }
 
 /** A request under way, with what is known of its route. */
@@ -76,6 +78,7 @@ export class Dispatcher implements Dispatch {
       ignored: [],
     };
     const readAtMs = this.#components.clock.monotonicMs();
+    this.#components.onAsked?.(request.model.name);
     return {
       events: this.#answer(request, options, route, readAtMs),
       route: () => ({ ...route }),

@@ -2,7 +2,7 @@
 // is left out by the mesh.
 import type { Hardware } from '../engine/hardware/device.ts';
 import type { InferenceKind } from '../inference/request.ts';
-import { type LocalFacts, noFacts, type RecordModel } from '../mesh/record.ts';
+import { type Demand, type LocalFacts, noFacts, type RecordModel } from '../mesh/record.ts';
 import type { ModelStatus } from '../serving/model-status.ts';
 
 /** What the rest of the node tells its mesh part. */
@@ -12,10 +12,12 @@ export interface FactsSource {
   /** Undefined until it was looked at. */
   readonly hardware: Hardware | undefined;
   readonly models: readonly ModelStatus[];
+  /** What this node's users asked for. */
+  readonly demand: readonly Demand[];
 }
 
 export function localFacts(source: FactsSource, addresses: readonly string[]): LocalFacts {
-  const { name, version, hardware, models } = source;
+  const { name, version, hardware, models, demand } = source;
   return {
     ...noFacts,
     name,
@@ -29,6 +31,8 @@ export function localFacts(source: FactsSource, addresses: readonly string[]): L
       bandwidthBytes: undefined,
     })),
     models: models.flatMap((status) => recordModel(status) ?? []),
+    // A fading number changes all the time; what is told of it need not.
+    demand: demand.map(({ model, requests }) => ({ model, requests: Number(requests.toPrecision(2)) })),
   };
 }
 

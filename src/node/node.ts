@@ -11,6 +11,7 @@ import type { Hardware } from '../engine/hardware/device.ts';
 import { normaliseUrl } from '../engine/openai-url.ts';
 import { hashedKey } from '../http/guards.ts';
 import type { HttpServer } from '../http/server.ts';
+import { LocalDemand } from '../mesh/demand.ts';
 import { catalogueNames } from '../models/catalogue.ts';
 import { parseReference } from '../models/reference.ts';
 import { Serving } from '../serving/serving.ts';
@@ -108,6 +109,7 @@ class MeshNode implements RunningNode {
   readonly #config: NodeConfig;
   readonly #components: NodeComponents;
   readonly #dispatch: Dispatcher;
+  readonly #demand = new LocalDemand();
   readonly #startedMs: number;
   readonly #stopping = new AbortController();
   readonly #stopped = Promise.withResolvers<MeshnodeError | undefined>();
@@ -141,7 +143,13 @@ class MeshNode implements RunningNode {
     this.name = config.name ?? machineName();
     this.events = components.events ?? new EventLog(clock, log);
     this.serving = new Serving({ clock, log, ...parts }, servingOptions(config));
-    this.#dispatch = new Dispatcher({ clock, log, serving: this.serving, peer: this.name });
+    this.#dispatch = new Dispatcher({
+      clock,
+      log,
+      serving: this.serving,
+      peer: this.name,
+      onAsked: (model) => this.#demand.record(model, clock.wallMs()),
+    });
   }
 
   get peerId(): string {
@@ -297,6 +305,7 @@ class MeshNode implements RunningNode {
       version,
       hardware: this.#hardware,
       models: this.serving.served().map(({ status }) => status),
+      demand: this.#demand.claims(this.#components.clock.wallMs()),
     };
   }
 

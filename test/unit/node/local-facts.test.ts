@@ -21,6 +21,7 @@ const source = (models: readonly ModelStatus[]): FactsSource => ({
   version: '1.0.0',
   hardware: undefined,
   models,
+  demand: [{ model: 'demo', requests: 12.3456 }],
 });
 
 describe('what a node says of itself', () => {
@@ -32,6 +33,10 @@ describe('what a node says of itself', () => {
       devices: [],
       models: [],
     });
+  });
+
+  it('is what its users ask for, no more exactly than anybody needs', () => {
+    expect(localFacts(source([]), []).demand).toEqual([{ model: 'demo', requests: 12 }]);
   });
 
   it('is of a model what others choose by', () => {
