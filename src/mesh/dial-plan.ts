@@ -1,5 +1,6 @@
 // Whom to dial, and when again: the members of the table, peers remembered from earlier, and those that an
-// invite or a member names. Bounded and backed off per peer; knows nothing of links but their number.
+// invite or a member names. Bounded and backed off per peer. A member is given up only when it has left or is put
+// out: a mesh that was cut in two finds together again however long that lasted.
 import { createHash } from 'node:crypto';
 import type { PeerId } from '../trust/keys.ts';
 import { meshLimits } from '../util/limits.ts';
@@ -11,6 +12,8 @@ interface Candidate {
   isMember: boolean;
   failures: number;
   nextMs: number;
+  /** Monotonic time of the last dial. */
+  dialledMs: number;
   isDialling: boolean;
   /** Order among all candidates in a mesh too large to be linked to everybody. */
   readonly score: string;
@@ -19,6 +22,8 @@ interface Candidate {
 export interface DialPlanState {
   readonly self: PeerId;
   isLinked(peer: PeerId): boolean;
+  /** Whether this node, too, can be dialled from its own machine only. */
+  keepsToItsMachine(): boolean;
 }
 
 export class DialPlan {
@@ -56,28 +61,39 @@ export class DialPlan {
     }
   }
 
-  /** Members and where to dial them. */
+  /** Members and where to dial them, those that answer first. */
   known(): PeerAddresses[] {
     return [...this.#candidates]
       .filter(([, { isMember }]) => isMember)
+      .sort(([, a], [, b]) => a.failures - b.failures)
       .map(([peerId, { addresses }]) => ({ peerId, addresses }));
   }
 
-  /** A member announces where it is. A newcomer dials everybody itself, so it gets the time to. */
-  member(peer: PeerId, addresses: readonly string[], monotonicMs: number): void {
+  /**
+   * A member announces where it is; whether that is news. A newcomer dials everybody itself, so it gets the time to.
+   * Nobody makes this node knock at its own machine's doors, or at many doors in a short time.
+   */
+  member(peer: PeerId, announced: readonly string[], monotonicMs: number): boolean {
     const known = this.#candidates.get(peer);
+    const mayBeLocal = this.#state.keepsToItsMachine();
+    const addresses = announced
+      .filter((address) => mayBeLocal || !localAddress.test(address))
+      .slice(0, meshLimits.dialledAddresses);
     if (peer === this.#state.self || addresses.length === 0) {
-      return;
+      return false;
     }
     if (known === undefined) {
       this.#add(peer, addresses, { isMember: true, nextMs: monotonicMs + meshLimits.dialCourtesyMs });
-      return;
+      return true;
     }
-    if (known.addresses.join() !== addresses.join()) {
-      known.nextMs = Math.min(known.nextMs, monotonicMs);
+    const isNews = known.addresses.join() !== addresses.join();
+    if (isNews) {
+      const soonestMs = Math.max(monotonicMs, known.dialledMs + meshLimits.redialMs);
+      known.nextMs = Math.min(known.nextMs, soonestMs);
     }
     known.addresses = addresses;
     known.isMember = true;
+    return isNews;
   }
 
   forget(peer: PeerId): void {
@@ -97,6 +113,7 @@ export class DialPlan {
     const known = this.#candidates.get(peer);
     if (known !== undefined) {
       known.failures = 0;
+      this.#chosen = undefined;
     }
   }
 
@@ -116,6 +133,7 @@ export class DialPlan {
     }
     known.isDialling = false;
     known.failures++;
+    this.#chosen = undefined;
     const waitMs = Math.min(meshLimits.dialRetryMs * 2 ** (known.failures - 1), meshLimits.dialRetryMaxMs);
     known.nextMs = monotonicMs + waitMs;
     if (!known.isMember && known.failures >= meshLimits.hearsayDials) {
@@ -126,39 +144,67 @@ export class DialPlan {
 
   /** The dials that are due now; each is taken as begun. */
   due(monotonicMs: number): PeerAddresses[] {
-    const dialling = [...this.#candidates.values()].filter(({ isDialling }) => isDialling).length;
     const wanted = this.#wanted().filter(([, { nextMs }]) => nextMs <= monotonicMs);
-    return wanted.slice(0, Math.max(0, meshLimits.dials - dialling)).map(([peerId, known]) => {
+    return wanted.slice(0, this.#freeDials()).map(([peerId, known]) => {
       known.isDialling = true;
+      known.dialledMs = monotonicMs;
       return { peerId, addresses: known.addresses };
     });
   }
 
-  /** Monotonic time of the next dial, or undefined if nobody is to be dialled. */
+  /** Monotonic time of the next dial, or undefined if nobody is to be dialled before another dial has ended. */
   nextMs(): number | undefined {
+    if (this.#freeDials() <= 0) {
+      return undefined;
+    }
     const times = this.#wanted().map(([, { nextMs }]) => nextMs);
     return times.length === 0 ? undefined : Math.min(...times);
   }
 
   #add(peer: PeerId, addresses: readonly string[], state: Pick<Candidate, 'isMember' | 'nextMs'>): void {
     const score = pairScore(this.#state.self, peer);
-    this.#candidates.set(peer, { addresses, ...state, failures: 0, isDialling: false, score });
+    const dialledMs = Number.NEGATIVE_INFINITY;
+    this.#candidates.set(peer, { addresses, ...state, dialledMs, failures: 0, isDialling: false, score });
     this.#chosen = undefined;
+    this.#dropWorst();
+  }
+
+  /** Members come and go over the years: who has not answered for longest makes room. */
+  #dropWorst(): void {
+    if (this.#candidates.size > meshLimits.records) {
+      const worst = [...this.#candidates].reduce((a, b) => (b[1].failures > a[1].failures ? b : a));
+      this.#candidates.delete(worst[0]);
+    }
+  }
+
+  #freeDials(): number {
+    const dialling = [...this.#candidates.values()].filter(({ isDialling }) => isDialling).length;
+    return meshLimits.dials - dialling;
   }
 
   /** Candidates without a link that this node wants one to. */
   #wanted(): (readonly [PeerId, Candidate])[] {
-    this.#chosen ??= chosenOf([...this.#candidates]);
-    return this.#chosen.filter(([peer, { isDialling }]) => !isDialling && !this.#state.isLinked(peer));
+    const all = [...this.#candidates];
+    const isAlone = !all.some(([peer]) => this.#state.isLinked(peer));
+    this.#chosen ??= chosenOf(all);
+    return (isAlone ? all : this.#chosen).filter(
+      ([peer, { isDialling }]) => !isDialling && !this.#state.isLinked(peer),
+    );
   }
 }
 
-/** Everybody, or in a large mesh those with the lowest scores. */
+/** What no other machine can mean. */
+const localAddress = /^\/(?:ip4\/(?:127\.|169\.254\.|0\.)|ip6\/(?:::1?\/|fe80:)|dns[46]?\/localhost\/)/i;
+
+/** Everybody, or in a large mesh those with the lowest scores that have not failed again and again. */
 function chosenOf(all: readonly (readonly [PeerId, Candidate])[]): readonly (readonly [PeerId, Candidate])[] {
   if (all.length <= meshLimits.neighbours) {
     return all;
   }
-  const byScore = [...all].sort(([, a], [, b]) => (a.score < b.score ? -1 : 1));
+  const hasFailed = ({ failures }: Candidate): boolean => failures >= meshLimits.verdictDials;
+  const byScore = [...all].sort(
+    ([, a], [, b]) => Number(hasFailed(a)) - Number(hasFailed(b)) || (a.score < b.score ? -1 : 1),
+  );
   return byScore.slice(0, meshLimits.chosenNeighbours);
 }
 

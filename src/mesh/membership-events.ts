@@ -49,7 +49,7 @@ export type MembershipEffect =
 
 /** What the node's owner, its API and its dispatch hear of. */
 export type MembershipNotice =
-  /** This node is a member: a peer has admitted it, or it made the mesh. Told once. */
+  /** This node is a member: a peer has admitted it, or it made the mesh; or it is one again after `expelled`. */
   | { readonly type: 'joined' }
   /** A peer does not let this node in. */
   | { readonly type: 'refused'; readonly peer: PeerId; readonly code: ErrorCode; readonly message: string }

@@ -21,7 +21,7 @@ import type { LocalFacts, PeerRecord } from './record.ts';
 import { acceptRenewal, dueRenewals, renewOwn } from './renewal.ts';
 import { isUp, mayAnswer, type Session, Sessions } from './sessions.ts';
 import { SharedState } from './shared-state.ts';
-import { Sharing, verdictOf } from './sharing.ts';
+import { isRefusal, Sharing, verdictOf } from './sharing.ts';
 import { answerSync, isSyncMessage, openSync } from './sync.ts';
 import type { MemberStatus } from './table.ts';
 
@@ -68,6 +68,8 @@ export class Membership {
   readonly #admissions: Admissions;
   #syncMs = 0;
   #sweepMs = 0;
+  /** Remembered proofs that by this machine's clock are not signed yet. */
+  #untimely: Uint8Array[] = [];
   /** The state of trust that everybody's standing was last judged by. */
   #judgedVersion = -1;
 
@@ -87,7 +89,11 @@ export class Membership {
     this.#bootstrap = init.bootstrap;
     this.#memory = memory;
     this.#shared = new SharedState({ self: this.#own.peer, trust, check });
-    this.#plan = new DialPlan({ self: this.#own.peer, isLinked: (peer) => this.#sessions.isLinked(peer) });
+    this.#plan = new DialPlan({
+      self: this.#own.peer,
+      isLinked: (peer) => this.#sessions.isLinked(peer),
+      keepsToItsMachine: () => this.#own.record.isLocal,
+    });
     const parts = {
       own: this.#own,
       shared: this.#shared,
@@ -140,7 +146,7 @@ export class Membership {
       epoch: this.#own.record.version.epoch,
       hasJoined: this.#own.hasJoined,
       certificate: this.#own.certificate.bytes,
-      proofs: this.#trust.items().map(({ bytes }) => bytes),
+      proofs: [...this.#trust.items().map(({ bytes }) => bytes), ...this.#untimely],
       peers: this.#knownPeers(meshLimits.rememberedPeers),
     };
   }
@@ -207,9 +213,8 @@ export class Membership {
     this.#own.startedWallMs = now.wallMs;
     this.#syncMs = now.monotonicMs + this.#syncDelay();
     this.#sweepMs = now.monotonicMs + meshLimits.sweepMs;
-    for (const proof of this.#memory?.proofs ?? []) {
-      this.#sharing.receive(proof, this.#own.peer, now);
-    }
+    this.#untimely = [...(this.#memory?.proofs ?? [])];
+    this.#offerUntimely(now);
     this.#plan.trust([...this.#bootstrap, ...(this.#memory?.peers ?? [])], now.monotonicMs);
     if (this.#own.hasJoined) {
       this.#sharing.announce(now);
@@ -269,18 +274,26 @@ export class Membership {
     }
   }
 
+  /** Proofs of earlier runs are taken when their time has come: a clock that is behind must not lose them. */
+  #offerUntimely(now: Now): void {
+    this.#untimely = this.#untimely.filter((proof) => {
+      const received = this.#sharing.receive(proof, this.#own.peer, now);
+      return isRefusal(received) && received.code === 'clock_skewed';
+    });
+  }
+
   /** Looks at everybody's standing again, this node's included. */
   #sweep(now: Now): void {
     this.#judgedVersion = this.#trust.version;
-    for (const peer of this.#shared.sweep(now.wallMs)) {
+    this.#offerUntimely(now);
+    for (const { peer, mayReturn } of this.#shared.sweep(now.wallMs)) {
       this.#outbox.changed(peer);
-      this.#plan.forget(peer);
+      if (!mayReturn) {
+        this.#plan.forget(peer);
+      }
     }
     this.#admissions.rejudge(now);
-    const judgement = this.#trust.judge(this.#own.certificate, now.wallMs);
-    if (!judgement.standing && this.#own.hasJoined) {
-      this.#own.expel(judgement, this.#outbox);
-    }
+    this.#own.judged(this.#trust.judge(this.#own.certificate, now.wallMs), this.#outbox);
   }
 
   #renewOthers(now: Now): void {

@@ -119,6 +119,11 @@ export class Mesh {
     this.#pipes.stop();
     await this.#init.broadcast.stop();
     await this.#remembering;
+    if (this.#membership.isMember) {
+      await this.#init.remember(this.#membership.memory()).catch((cause: unknown) => {
+        this.#init.log.warn({ err: cause }, 'what is known of the mesh could not be written down');
+      });
+    }
   }
 
   #now(): Now {
@@ -143,12 +148,21 @@ export class Mesh {
     this.#isStepping = true;
     try {
       for (let next = this.#waiting.shift(); next !== undefined; next = this.#waiting.shift()) {
-        this.#carryOut(this.#stopping.signal.aborted ? [] : this.#membership.step(next, this.#now()));
+        this.#step(next);
       }
     } finally {
       this.#isStepping = false;
     }
     this.#setWake();
+  }
+
+  /** A fault of ours in one event must not end the node, nor keep the others from being taken. */
+  #step(event: MembershipEvent): void {
+    try {
+      this.#carryOut(this.#stopping.signal.aborted ? [] : this.#membership.step(event, this.#now()));
+    } catch (cause) {
+      this.#init.log.error({ err: cause, event: event.type }, 'the mesh could not take an event');
+    }
   }
 
   #hear(peer: PeerId, envelope: Uint8Array): HearingVerdict {

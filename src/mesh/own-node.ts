@@ -2,7 +2,7 @@
 import type { Certificate, Issuer } from '../trust/certificate.ts';
 import type { KeyPair, PeerId } from '../trust/keys.ts';
 import type { Role } from '../trust/roles.ts';
-import type { ErrorCode } from '../util/errors.ts';
+import type { Judgement } from '../trust/ruling.ts';
 import type { Outbox } from './outbox.ts';
 import type { OwnRecord } from './own-record.ts';
 
@@ -21,7 +21,7 @@ export class OwnNode {
   readonly key: KeyPair;
   readonly peer: PeerId;
   readonly record: OwnRecord;
-  readonly issuer: Issuer | undefined;
+  readonly #issuer: Issuer | undefined;
   readonly #role: Role;
   certificate: Certificate;
   /** A peer has admitted this node, or it made the mesh. */
@@ -38,7 +38,7 @@ export class OwnNode {
     this.certificate = certificate;
     this.hasJoined = hasJoined;
     this.record = record;
-    this.issuer = issuer;
+    this.#issuer = issuer;
   }
 
   get isMember(): boolean {
@@ -50,11 +50,27 @@ export class OwnNode {
     return this.#role === 'client' || this.certificate.role === 'client';
   }
 
-  /** Told once. */
-  expel({ code, message }: { code: ErrorCode; message: string }, outbox: Outbox): void {
-    if (!this.isExpelled) {
-      this.isExpelled = true;
-      outbox.notice({ type: 'expelled', code, message });
+  /** What this node makes members with now: its certificate may have been renewed. */
+  get issuer(): Issuer | undefined {
+    const issuer = this.#issuer;
+    return issuer?.certificate === undefined ? issuer : { ...issuer, certificate: this.certificate };
+  }
+
+  /**
+   * Takes what is thought of this node's own certificate. Out is told once, and so is in again: a clock that was
+   * wrong, or a revocation that has no force any more, must not cost the membership.
+   */
+  judged(judgement: Judgement, outbox: Outbox): void {
+    // A certificate of tomorrow says that the clock of this machine is behind, and nothing of the mesh.
+    if (!this.hasJoined || (!judgement.standing && judgement.code === 'clock_skewed')) {
+      return;
     }
+    if (!judgement.standing && !this.isExpelled) {
+      const { code, message } = judgement;
+      outbox.notice({ type: 'expelled', code, message });
+    } else if (judgement.standing && this.isExpelled) {
+      outbox.notice({ type: 'joined' });
+    }
+    this.isExpelled = !judgement.standing;
   }
 }

@@ -52,8 +52,10 @@ export class OwnRecord {
     return this.#version;
   }
 
-  get facts(): LocalFacts {
-    return this.#facts;
+  /** Whether the node says of itself that only its own machine can dial it. */
+  get isLocal(): boolean {
+    const { addresses } = this.#facts;
+    return addresses.length > 0 && addresses.every((address) => /^\/ip[46]\/(?:127\.|::1\/)/.test(address));
   }
 
   /** Monotonic time of the next announcement. */

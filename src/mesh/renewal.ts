@@ -1,6 +1,6 @@
 // Certificates that get old are made anew by whoever may: for members in sight, and for this node itself if it
 // holds the mesh key. Pure.
-import { type Certificate, issueCertificate, renewalDue } from '../trust/certificate.ts';
+import { type Certificate, type Issuer, issueCertificate, renewalDue } from '../trust/certificate.ts';
 import type { PeerId } from '../trust/keys.ts';
 import type { MeshTrust } from '../trust/mesh-trust.ts';
 import type { Now } from './membership-events.ts';
@@ -31,8 +31,7 @@ export function renewOwn({ certificate, issuer }: OwnNode, { wallMs }: Now): Cer
   if (issuer === undefined || issuer.certificate !== undefined || !renewalDue(certificate, wallMs)) {
     return undefined;
   }
-  const { peerKey, role, sinceMs } = certificate;
-  return issueCertificate({ issuer, peerKey, role, sinceMs, nowMs: Math.floor(wallMs) });
+  return renewedBy(issuer, certificate, wallMs);
 }
 
 /** What to send to the members whose certificates are due. */
@@ -54,13 +53,27 @@ export function dueRenewals(
     if (certificate === undefined || !keepsRank || !renewalDue(certificate, wallMs)) {
       return [];
     }
-    const { peerKey, role, sinceMs } = certificate;
-    const renewed = issueCertificate({ issuer, peerKey, role, sinceMs, nowMs: Math.floor(wallMs) });
+    const renewed = renewedBy(issuer, certificate, wallMs);
     // An issuer whose own certificate ends as soon has nothing better to give.
-    return renewed.expiresMs > certificate.expiresMs
+    return renewed !== undefined && renewed.expiresMs > certificate.expiresMs
       ? [{ peer, renewal: { type: 'renewal', certificate: renewed.bytes } as const }]
       : [];
   });
+}
+
+/** Undefined if the issuer cannot: its own certificate may have ended. */
+function renewedBy(
+  issuer: Issuer,
+  { peerKey, role, sinceMs }: Certificate,
+  wallMs: number,
+): Certificate | undefined {
+  // Whose clock is ahead may be a member since tomorrow.
+  const nowMs = Math.max(Math.floor(wallMs), sinceMs);
+  try {
+    return issueCertificate({ issuer, peerKey, role, sinceMs, nowMs });
+  } catch {
+    return undefined;
+  }
 }
 
 function readQuietly(bytes: Uint8Array, trust: MeshTrust): Certificate | undefined {

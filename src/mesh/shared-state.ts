@@ -8,7 +8,7 @@ import { readDeath } from './death.ts';
 import { fixedItem, type Item, Items, versionedItem } from './items.ts';
 import type { PeerRecord } from './record.ts';
 import { readRecord } from './record-codec.ts';
-import { RecordTable, type TableEntry } from './table.ts';
+import { type Forgotten, RecordTable, type TableEntry } from './table.ts';
 import { compareVersions, type RecordVersion } from './version.ts';
 
 /** What became of an envelope. */
@@ -85,7 +85,7 @@ export class SharedState {
   }
 
   /** Forgets what has run out or lost its standing. Returns the peers whose records went. */
-  sweep(wallMs: number): PeerId[] {
+  sweep(wallMs: number): Forgotten[] {
     this.#trust.prune(wallMs);
     const gone = this.table.sweep(wallMs);
     if (this.#trust.version !== this.#collected.trust || this.table.removals !== this.#collected.removals) {

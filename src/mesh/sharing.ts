@@ -106,8 +106,9 @@ export class Sharing {
     try {
       shared.takeOwn(envelope, now.wallMs);
     } catch (thrown) {
-      // Only the standing of this node can be at fault.
-      own.expel(asMeshnodeError(thrown), outbox);
+      // Only the standing of this node can be at fault, which is judged elsewhere.
+      const { code, message } = asMeshnodeError(thrown);
+      own.judged({ standing: false, code, message }, outbox);
       return;
     }
     if (own.record.version.sequence === 0) {
@@ -124,8 +125,8 @@ export class Sharing {
     if (left) {
       plan.forget(peerId);
       outbox.notice({ type: 'left', peer: peerId });
-    } else {
-      plan.member(peerId, addresses, now.monotonicMs);
+    } else if (plan.member(peerId, addresses, now.monotonicMs)) {
+      outbox.remember();
     }
     // Who comes and who goes is told at once; the rest travels by broadcast and comparison.
     if (first || left) {

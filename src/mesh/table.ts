@@ -27,6 +27,13 @@ export interface TableEntry {
   readonly endMs: number;
 }
 
+/** A record that is held no more. */
+export interface Forgotten {
+  readonly peer: PeerId;
+  /** The node was only not heard of for long: it has not left, and it still stands. */
+  readonly mayReturn: boolean;
+}
+
 /** What an offered envelope did to the table. */
 export type OfferOutcome =
   | { readonly outcome: 'new'; readonly peer: PeerId; readonly first: boolean }
@@ -143,19 +150,20 @@ export class RecordTable {
 
   /**
    * Forgets what has run out and what no longer stands. A record is kept past its end for as long as a stale
-   * copy of it could still be taken for new. Returns the peers whose records went.
+   * copy of it could still be taken for new. Returns whose records went.
    */
-  sweep(wallMs: number): PeerId[] {
-    const gone: PeerId[] = [];
+  sweep(wallMs: number): Forgotten[] {
+    const gone: Forgotten[] = [];
     for (const [peer, { record, certificate }] of this.#entries) {
-      const over = wallMs > record.expiresMs + meshLimits.clockToleranceMs;
-      if (over || !this.#trust.judge(certificate, wallMs).standing) {
+      const isOver = wallMs > record.expiresMs + meshLimits.clockToleranceMs;
+      const { standing } = this.#trust.judge(certificate, wallMs);
+      if (isOver || !standing) {
         this.#entries.delete(peer);
         this.#recordRate.forget(peer);
         this.#leaveRate.forget(peer);
         this.#verdictRate.forget(peer);
         this.#removals++;
-        gone.push(peer);
+        gone.push({ peer, mayReturn: standing && !record.left });
       }
     }
     this.#sweepDeaths(wallMs);

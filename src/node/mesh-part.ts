@@ -287,6 +287,8 @@ export class MeshPart {
           'Another process takes part in the mesh with the key of this node.',
         ),
       );
+    } else if (notice.type === 'joined') {
+      this.#expelled = undefined; // In again: the clock was wrong, or the revocation.
     } else if (notice.type === 'expelled') {
       this.#expelled = new MeshnodeError(notice.code, notice.message);
       this.#init.events.emit({ event: 'error', ...errorFields(this.#expelled) });

@@ -423,6 +423,10 @@ export const meshLimits = {
   /** First wait before a peer is dialled again; doubles each time. */
   dialRetryMs: 1_000,
   dialRetryMaxMs: 60_000,
+  /** Time between two dials of a peer that announces other addresses each time. */
+  redialMs: 30_000,
+  /** Addresses of one peer that are dialled. */
+  dialledAddresses: 8,
   /** How long a node known by hearsay is left to dial this one, before this one dials it. */
   dialCourtesyMs: 2_000,
   /** Failed dials after which an address that no record vouches for is forgotten. */

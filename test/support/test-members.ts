@@ -49,6 +49,8 @@ export class TestMembers {
   /** Messages to lose, from now on; whoever sent one is told that it may be lost. */
   losses = 0;
   readonly #links = new Set<string>();
+  /** Pairs between which there is no path. */
+  readonly #cuts = new Set<string>();
   readonly #queue: (() => void)[] = [];
   #isPumping = false;
 
@@ -118,6 +120,15 @@ export class TestMembers {
     }
   }
 
+  cut(a: TestMember, b: TestMember): void {
+    this.#cuts.add(pairOf(a, b));
+    this.unlink(a, b);
+  }
+
+  heal(a: TestMember, b: TestMember): void {
+    this.#cuts.delete(pairOf(a, b));
+  }
+
   isLinked(a: TestMember, b: TestMember): boolean {
     return this.#links.has(pairOf(a, b));
   }
@@ -183,6 +194,9 @@ export class TestMembers {
       isFounder,
       random: this.random,
       ...(isFounder ? { issuer: this.issuer } : {}),
+      ...(certificate.role === 'admin' && !isFounder
+        ? { issuer: { meshId: this.meshId, key, certificate } }
+        : {}),
       ...(options.memory === undefined ? {} : { memory: options.memory }),
     };
     const member = { peer, key, trust, certificate, machine: new Membership(init), notices: [] };
@@ -227,7 +241,7 @@ export class TestMembers {
 
   #dial(from: TestMember, to: PeerId): void {
     const target = this.members.get(to);
-    if (target === undefined) {
+    if (target === undefined || this.#cuts.has(pairOf(from, target))) {
       this.tell(from, { type: 'dial-failed', peer: to, code: 'peer_unreachable' });
     } else {
       this.#later(() => this.link(from, target));

@@ -160,6 +160,62 @@ describe('coming back', () => {
   });
 });
 
+describe('a bad day', () => {
+  it.each([6, 20, 300])('a cut of %i minutes heals by itself', (minutes) => {
+    const mesh = new TestMembers();
+    const founder = mesh.founder();
+    const a = mesh.newcomer([founder]);
+    mesh.pass(minuteMs);
+    mesh.cut(founder, a);
+    mesh.pass(minutes * minuteMs);
+    expect(mesh.isLinked(founder, a)).toBe(false);
+    mesh.heal(founder, a);
+    mesh.pass(2 * minuteMs);
+    expect(mesh.seenBy(founder)).toEqual({ [founder.peer]: 'alive', [a.peer]: 'alive' });
+    expect(mesh.seenBy(a)).toEqual(mesh.seenBy(founder));
+  });
+
+  it('a start with a clock that is far behind costs nothing once the clock is right', () => {
+    const mesh = new TestMembers();
+    const founder = mesh.founder();
+    const a = mesh.newcomer([founder]);
+    const b = mesh.newcomer([founder]);
+    mesh.pass(minuteMs);
+    const members = founder.machine.view(mesh.now()).map(({ certificate }) => certificate);
+    const revoked = founder.trust.revoke({ peerKey: b.key.publicKey }, mesh.issuer, members, mesh.wallMs);
+    mesh.tell(founder, { type: 'publish', envelopes: revoked.map(({ bytes }) => bytes) });
+    mesh.pass(minuteMs);
+    const yearMs = 365 * 24 * 60 * minuteMs;
+    mesh.wallMs -= yearMs;
+    const behind = mesh.restart(a, a.machine.memory());
+    mesh.pass(minuteMs);
+    expect(behind.machine.memory().proofs.length).toBeGreaterThan(revoked.length);
+    mesh.wallMs += yearMs;
+    mesh.pass(2 * minuteMs);
+    expect(behind.machine.isMember).toBe(true);
+    expect(mesh.seenBy(founder)[a.peer]).toBe('alive');
+    expect(mesh.seenBy(behind)[b.peer]).toBeUndefined();
+  });
+
+  it('a clock that jumps ahead and back puts a node out and in again', () => {
+    const mesh = new TestMembers();
+    const founder = mesh.founder();
+    mesh.pass(minuteMs);
+    mesh.wallMs += 100 * 24 * 60 * minuteMs;
+    mesh.pass(10_000);
+    // The founder holds the mesh key: it makes itself a new certificate. A member without it is out.
+    const a = mesh.newcomer([founder]);
+    mesh.crash(founder);
+    mesh.wallMs += 100 * 24 * 60 * minuteMs;
+    mesh.pass(10_000);
+    expect(a.machine.isMember).toBe(false);
+    mesh.wallMs -= 100 * 24 * 60 * minuteMs;
+    mesh.pass(10_000);
+    expect(a.machine.isMember).toBe(true);
+    expect(a.notices.filter(({ type }) => type === 'joined')).toHaveLength(2);
+  });
+});
+
 describe('renewing', () => {
   const dayMs = 24 * 60 * minuteMs;
 
@@ -176,6 +232,20 @@ describe('renewing', () => {
     mesh.pass(2 * minuteMs);
     expect(mesh.seenBy(founder)[a.peer]).toBe('alive');
     expect(a.notices).not.toContainEqual(expect.objectContaining({ type: 'expelled' }));
+  });
+
+  it('an admin renews by the certificate that it has itself been renewed to', () => {
+    const mesh = new TestMembers();
+    const founder = mesh.founder();
+    const admin = mesh.newcomer([founder], { role: 'admin' });
+    const a = mesh.newcomer([founder]);
+    mesh.wallMs += 31 * dayMs;
+    mesh.pass(minuteMs);
+    mesh.crash(founder);
+    mesh.wallMs += 61 * dayMs;
+    mesh.pass(2 * minuteMs);
+    expect(a.machine.certificate.expiresMs).toBeGreaterThan(mesh.wallMs + 20 * dayMs);
+    expect(mesh.seenBy(admin)[a.peer]).toBe('alive');
   });
 
   it('whose certificate nobody renews is out when it ends', () => {
