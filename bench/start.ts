@@ -6,13 +6,16 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as wait } from 'node:timers/promises';
 import { meshnodeProgram, startNode } from '../test/support/started-process.ts';
-import { accounting } from './support/accounting.ts';
+import { type Accounting, accounting } from './support/accounting.ts';
 import { type BenchResult, type BenchRow, describeMachine } from './support/report.ts';
 import { median, spread } from './support/statistics.ts';
 
 const starts = 10;
 const settleMs = 3_000;
 const idleMs = 10_000;
+const idlePeers = 10;
+const settleWithPeersMs = 15_000;
+const idleWithPeersMs = 45_000;
 
 export async function start(): Promise<BenchResult> {
   return {
@@ -20,10 +23,16 @@ export async function start(): Promise<BenchResult> {
     title: 'Start and idle',
     notes: [
       `Starts: ${starts} of each, one after the other, from \`bin/meshnode\` to the answer of \`/health\`; the first is a cold one.`,
-      `Idle: no model, no console, ${settleMs / 1000} s after the start; CPU over ${idleMs / 1000} s. There is no mesh yet, so no peers.`,
+      `Idle: no model, no console, ${settleMs / 1000} s after the start; CPU over ${idleMs / 1000} s. With peers, each a whole node on this machine: after ${settleWithPeersMs / 1000} s, over ${idleWithPeersMs / 1000} s.`,
     ],
     machine: describeMachine(),
-    rows: [await startToApi(), await startToModel(), await firstToken(), ...(await idle())],
+    rows: [
+      await startToApi(),
+      await startToModel(),
+      await firstToken(),
+      ...(await idle(0)),
+      ...(await idle(idlePeers)),
+    ],
   };
 }
 
@@ -79,37 +88,48 @@ function timeRow(measure: string, samples: readonly number[], targetSeconds: num
   };
 }
 
-async function idle(): Promise<BenchRow[]> {
+/** What a node costs that has `peers` others in its mesh and nothing to do. */
+async function idle(peers: number): Promise<BenchRow[]> {
   const node = await startNode(['--headless']);
+  const others: (typeof node)[] = [];
   try {
-    await wait(settleMs);
-    const before = await accounting(node.process.pid);
-    await wait(idleMs);
-    const after = await accounting(node.process.pid);
-    if (before === undefined || after === undefined) {
-      return [];
+    const token = peers === 0 ? '' : String((await node.process.event('invite'))['token']);
+    while (others.length < peers) {
+      const other = await startNode(['--headless', '--join', token]);
+      others.push(other);
+      await other.process.event('ready');
     }
-    const residentMb = after.residentBytes / 1e6;
-    const cpuShare = ((after.cpuSeconds - before.cpuSeconds) * 1000 * 100) / idleMs;
-    return [
-      {
-        measure: 'idle, resident memory',
-        value: `${residentMb.toFixed(0)} MB`,
-        against: 'process accounting',
-        target: '< 150 MB',
-        met: residentMb < 150,
-        samples: [residentMb],
-      },
-      {
-        measure: 'idle, share of one core',
-        value: `${cpuShare.toFixed(2)} %`,
-        against: 'process accounting',
-        target: '< 1 %',
-        met: cpuShare < 1,
-        samples: [cpuShare],
-      },
-    ];
+    await wait(peers === 0 ? settleMs : settleWithPeersMs);
+    const before = await accounting(node.process.pid);
+    await wait(peers === 0 ? idleMs : idleWithPeersMs);
+    const after = await accounting(node.process.pid);
+    return before === undefined || after === undefined ? [] : costRows(peers, before, after);
   } finally {
-    await node.stop();
+    await Promise.all([node, ...others].map((member) => member.stop()));
   }
+}
+
+function costRows(peers: number, before: Accounting, after: Accounting): BenchRow[] {
+  const what = peers === 0 ? 'idle' : `idle with ${peers} peers`;
+  const residentMb = after.residentBytes / 1e6;
+  const spentMs = peers === 0 ? idleMs : idleWithPeersMs;
+  const cpuShare = ((after.cpuSeconds - before.cpuSeconds) * 1000 * 100) / spentMs;
+  return [
+    {
+      measure: `${what}, resident memory`,
+      value: `${residentMb.toFixed(0)} MB`,
+      against: 'process accounting',
+      target: '< 150 MB',
+      met: residentMb < 150,
+      samples: [residentMb],
+    },
+    {
+      measure: `${what}, share of one core`,
+      value: `${cpuShare.toFixed(2)} %`,
+      against: 'process accounting',
+      target: '< 1 %',
+      met: cpuShare < 1,
+      samples: [cpuShare],
+    },
+  ];
 }

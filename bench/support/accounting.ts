@@ -1,10 +1,14 @@
 // What the operating system says a process costs.
 import { readFile } from 'node:fs/promises';
 
-/** Resident bytes and CPU seconds of a process, from Linux's accounting; undefined elsewhere. */
-export async function accounting(
-  pid: number,
-): Promise<{ residentBytes: number; cpuSeconds: number } | undefined> {
+/** What a process holds, and has spent since it began. */
+export interface Accounting {
+  readonly residentBytes: number;
+  readonly cpuSeconds: number;
+}
+
+/** The account of a process, from Linux; undefined elsewhere. */
+export async function accounting(pid: number): Promise<Accounting | undefined> {
   try {
     const status = await readFile(`/proc/${pid}/status`, 'utf8');
     const stat = await readFile(`/proc/${pid}/stat`, 'utf8');

@@ -55,7 +55,7 @@ export function welcomeTo(
 
 /**
  * The certificate of a peer that may come in, and the use that this node signs for it if it is the first to see
- * its invite redeemed. Throws why it may not; `peer` is whom the transport has proved.
+ * its invite redeemed, or the first of its rank. Throws why it may not; `peer` is whom the transport has proved.
  */
 export function admit(
   peer: PeerId,

@@ -12,6 +12,7 @@ import {
   mayAdmit,
   type Revocation,
   type RevocationTarget,
+  rankOf,
   readRevocation,
   readUse,
   sealUse,
@@ -103,8 +104,7 @@ export class MeshTrust {
       for (const revocation of ruling.against(link)) {
         add(revocation, revocation.signer);
       }
-      const use = ruling.decidingUse(link);
-      if (use !== undefined) {
+      for (const use of ruling.usesOf(link)) {
         add(use, use.admitter);
       }
       if (proofs.size >= trustLimits.proofs) {
@@ -115,15 +115,17 @@ export class MeshTrust {
   }
 
   /**
-   * Signs, and takes in, that this member admits a newcomer. Undefined if there is nothing to sign: the
-   * certificate came by no invite, a use of it counts already, it would not stand with this one either, or the
-   * member may not admit by it. Asked before `judge`, it lets an inviter admit by its strict invite.
+   * Signs, and takes in, that this member admits a newcomer, or one whom only members of lower rank have seen yet:
+   * others with the token could still take its seat. Undefined if there is nothing to sign: the certificate came by
+   * no invite, a use of it by no lower rank counts already, it would not stand with this one either, the time of the
+   * invite is over, or the member may not admit by it. Asked before `judge`, it lets an inviter admit by its strict invite.
    */
   witness(certificate: Certificate, admitter: Admitter, nowMs: number): Envelope | undefined {
     const { ruling } = this.#proofs;
+    const known = ruling.decidingUse(certificate);
     if (
       !isRedemption(certificate) ||
-      ruling.decidingUse(certificate) !== undefined ||
+      (known !== undefined && rankOf(known.admitter) >= rankOf(admitter.certificate)) ||
       !mayAdmit(admitter.certificate, certificate) ||
       !ruling.judge(certificate, nowMs, { atInviter: true }).standing
     ) {

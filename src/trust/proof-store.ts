@@ -2,8 +2,8 @@
 // verified before.
 import { trustLimits } from '../util/limits.ts';
 import type { Envelope } from './envelope.ts';
-import { type Revocation, type Use, useEndMs } from './proofs.ts';
-import { earlierUse, Ruling } from './ruling.ts';
+import { meshKeyRank, type Revocation, type Use, useEndMs } from './proofs.ts';
+import { earlierUse, Ruling, weightOf } from './ruling.ts';
 
 export class ProofStore {
   /** By the hash of their envelope. */
@@ -89,7 +89,8 @@ export class ProofStore {
   #fullGroup({ certificate }: Use): Use[] {
     const { grant, maxUses } = certificate.invite;
     const own = this.#usesOf.get(grant);
-    if (own !== undefined && own.size >= maxUses + trustLimits.spareUses) {
+    // Members of each rank below the mesh key may have seen the same peer.
+    if (own !== undefined && own.size >= meshKeyRank * maxUses + trustLimits.spareUses) {
       return this.#held(own);
     }
     return this.#uses.size < trustLimits.uses
@@ -111,12 +112,14 @@ export class ProofStore {
 
   /**
    * Whether `held` is kept rather than `other`: first those that count, so that nobody who merely has a token
-   * can crowd out the uses of members; then, of one invite, the earlier.
+   * can crowd out the uses of members; then those that weigh more, so that no member can crowd out those of
+   * admins; then, of one invite, the earlier.
    */
   #goesBefore(held: Use, other: Use): boolean {
     const counts = (use: Use): number => Number(this.ruling.counts(use));
     const sameInvite = held.certificate.invite.grant === other.certificate.invite.grant;
-    return (counts(other) - counts(held) || (sameInvite ? earlierUse(held, other) : 0)) < 0;
+    const difference = counts(other) - counts(held) || weightOf(other) - weightOf(held);
+    return (difference || (sameInvite ? earlierUse(held, other) : 0)) < 0;
   }
 
   /** The one to do without: first what is not in force, then by rank of the signer, then the oldest. */

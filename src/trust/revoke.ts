@@ -58,8 +58,9 @@ function isTarget(target: RevocationTarget, { peerKey, invite }: Certificate): b
 }
 
 /**
- * Signs the uses of `members` that lost their admitter between two rulings, with the time they had. Left out
- * are those that an admin cannot sign, because its own certificate is younger: their members need a renewal.
+ * Signs the uses that `members` stand on and that lost their admitter between two rulings, with the time they had.
+ * Who had no seat gets none: it would come before others now. Left out are also those that an admin cannot sign,
+ * because its own certificate is younger: their members need a renewal.
  */
 export function reSignedUses(options: {
   readonly before: Ruling;
@@ -69,7 +70,7 @@ export function reSignedUses(options: {
 }): Envelope[] {
   const { before, after, issuer, members } = options;
   const peers = new Set(members.map((member) => member.peerId));
-  return before.decidingUses
+  return before.standingUses
     .filter(
       ({ certificate, admitter }) =>
         after.isOut(admitter) && peers.has(certificate.peerId) && !after.isOut(certificate),

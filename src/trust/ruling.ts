@@ -52,22 +52,32 @@ class Forces {
   }
 }
 
-/** The counting use that decides for each seat: its earliest. */
+/** A counting use for each seat that is taken. */
 type Seats = ReadonlyMap<string, Use>;
 
 /** Which seats are taken, and which of them stand. */
 class Seating {
-  readonly seats: Seats;
+  /** The earliest of each seat: from then on its peer sees others. */
+  readonly earliest: Seats;
+  /** The weightiest of each seat: it decides whether the seat stands. */
+  readonly deciding: Seats;
   /** Per grant the seats that stand; those beyond the uses of the invite are not among them. */
   readonly #standing: ReadonlyMap<string, ReadonlySet<string>>;
 
-  constructor(seats: Seats) {
-    this.seats = seats;
-    this.#standing = settle(seats);
+  constructor(sorted: readonly Use[], forces: Forces) {
+    this.earliest = earliestUses(sorted, forces);
+    this.deciding = weightiestUses(sorted.filter((use) => counts(use, forces, this.earliest)));
+    this.#standing = settle(this.deciding);
   }
 
   isTaken(certificate: Redemption): boolean {
-    return this.seats.has(seatOf(certificate));
+    return this.deciding.has(seatOf(certificate));
+  }
+
+  /** The use that decides for a seat, and the earliest; they may be one. */
+  usesOf(certificate: Redemption): Set<Use> {
+    const seat = seatOf(certificate);
+    return new Set([this.deciding, this.earliest].flatMap((seats) => seats.get(seat) ?? []));
   }
 
   stands(certificate: Redemption): boolean {
@@ -99,13 +109,13 @@ export class Ruling {
     for (let rank = meshKeyRank; rank > 0; rank--) {
       const ofRank = revocations.filter((revocation) => revocation.rank === rank);
       if (ofRank.length > 0) {
-        const seating = new Seating(rank === meshKeyRank ? new Map() : countedSeats(sorted, forces));
+        const seating = new Seating(rank === meshKeyRank ? [] : sorted, forces);
         for (const revocation of ofRank.filter((candidate) => isHeard(candidate, forces, seating))) {
           forces.add(revocation);
         }
       }
     }
-    return new Ruling(forces, new Seating(countedSeats(sorted, forces)));
+    return new Ruling(forces, new Seating(sorted, forces));
   }
 
   /** Whether a certificate stands at `nowMs`. With `atInviter`, as its inviter sees it who admits it now. */
@@ -125,7 +135,7 @@ export class Ruling {
 
   /** Whether a use counts, held or not. */
   counts(use: Use): boolean {
-    return counts(use, this.#forces, this.#seating.seats);
+    return counts(use, this.#forces, this.#seating.earliest);
   }
 
   /** Whether a revocation is in force, held or not. */
@@ -137,14 +147,21 @@ export class Ruling {
     return [...this.#forces.all];
   }
 
-  /** The counting use that decides for each redemption that has one. */
-  get decidingUses(): readonly Use[] {
-    return [...this.#seating.seats.values()];
+  /** Of every seat that stands the uses it stands on: that which decides, and the earliest. */
+  get standingUses(): readonly Use[] {
+    return [...this.#seating.deciding.values()]
+      .filter(({ certificate }) => this.#seating.stands(certificate))
+      .flatMap(({ certificate }) => this.usesOf(certificate));
   }
 
   /** The use that decides for a certificate, if it was redeemed and seen. */
   decidingUse(certificate: Certificate): Use | undefined {
-    return isRedemption(certificate) ? this.#seating.seats.get(seatOf(certificate)) : undefined;
+    return isRedemption(certificate) ? this.#seating.deciding.get(seatOf(certificate)) : undefined;
+  }
+
+  /** The uses that a certificate, and what its peer signed, lean on: that which decides, and the earliest. */
+  usesOf(certificate: Certificate): Use[] {
+    return isRedemption(certificate) ? [...this.#seating.usesOf(certificate)] : [];
   }
 
   /** Whether a revocation in force puts the certificate or one above it out. */
@@ -160,7 +177,8 @@ export class Ruling {
 
   /** The earliest time that a use signed with this certificate may bear. */
   usesFromMs(admitter: Certificate): number {
-    return Math.max(0, ...chainOf(admitter).map((link) => this.decidingUse(link)?.atMs ?? 0));
+    const seen = seatsUnder(admitter).map((seat) => this.#seating.earliest.get(seat)?.atMs ?? 0);
+    return Math.max(0, ...seen);
   }
 
   #judgeInvite(certificate: Redemption, nowMs: number, atInviter: boolean): Judgement | undefined {
@@ -197,12 +215,13 @@ function judgeDates({ issuedMs, expiresMs }: Certificate, nowMs: number): Judgem
 }
 
 /**
- * The seats that are taken: the least set that follows from what the mesh key and its admins issued. A use
- * counts only if its admitter is already in the set, so keys made from one leaked token cannot vouch for each
- * other. Who overspent an invite still sees others: taking that back could undo what made it overspent, and
+ * The seats that are taken, each with its earliest use: the least set that follows from what the mesh key and its
+ * admins issued. A use counts only if its admitter is already in the set, so keys made from one leaked token cannot
+ * vouch for each other. Weight does not matter here: more uses make a seat earlier, never later, so that no use can
+ * undo another. Who overspent an invite still sees others: taking that back could undo what made it overspent, and
  * since a use is dated after its admitter was seen, its newcomer could have joined at any other member then.
  */
-function countedSeats(sorted: readonly Use[], forces: Forces): Seats {
+function earliestUses(sorted: readonly Use[], forces: Forces): Seats {
   const seats = new Map<string, Use>();
   const leaning = Map.groupBy(
     sorted.flatMap((use) => seatsUnder(use.admitter).map((seat) => ({ seat, use }))),
@@ -230,6 +249,19 @@ function counts({ certificate, atMs, admitter }: Use, forces: Forces, seats: Sea
   );
 }
 
+/** Of each seat the use that decides. */
+function weightiestUses(counting: readonly Use[]): Seats {
+  const seats = new Map<string, Use>();
+  for (const use of counting) {
+    const seat = seatOf(use.certificate);
+    const known = seats.get(seat);
+    if (known === undefined || weightierUse(use, known) < 0) {
+      seats.set(seat, use);
+    }
+  }
+  return seats;
+}
+
 /** Whether a revocation takes effect, by what those of higher rank left standing. */
 function isHeard(revocation: Revocation, forces: Forces, seating: Seating): boolean {
   const { signer, hash } = revocation;
@@ -240,13 +272,13 @@ function isHeard(revocation: Revocation, forces: Forces, seating: Seating): bool
   );
 }
 
-/** Of each grant the first so many seats, by the time of their use and, of the same time, the peer's name. */
+/** Of each grant the first so many seats, by the uses that decide for them. */
 function settle(seats: Seats): Map<string, ReadonlySet<string>> {
   const byGrant = Map.groupBy(seats.values(), (use) => use.certificate.invite.grant);
   return new Map(
     [...byGrant].map(([grant, uses]) => {
       const most = uses[0]?.certificate.invite.maxUses ?? 0;
-      const first = uses.sort((a, b) => a.atMs - b.atMs || order(peerOf(a), peerOf(b))).slice(0, most);
+      const first = uses.sort(weightierUse).slice(0, most);
       return [grant, new Set(first.map((use) => seatOf(use.certificate)))];
     }),
   );
@@ -266,7 +298,22 @@ function peerOf(use: Use): PeerId {
   return use.certificate.peerId;
 }
 
-/** The order in which uses are kept and decide: by time, the newcomer, the admitter. */
+/**
+ * What a use weighs: by its admitter's rank, of one rank more if the mesh key or an admin issued the admitter's
+ * certificate. Dates cannot be checked: any member with the token can make peers and date them before all others.
+ * (Barring those who joined by the same token would not stop that, for whoever joined by another can do it too, and
+ * would leave nobody to admit while the inviter is away.) So who has less weight takes only what seats are left over.
+ */
+export function weightOf({ admitter }: Use): number {
+  return 2 * rankOf(admitter) + Number(seatsUnder(admitter).length === 0);
+}
+
+/** The order in which uses decide and seats are taken. */
+function weightierUse(a: Use, b: Use): number {
+  return weightOf(b) - weightOf(a) || earlierUse(a, b);
+}
+
+/** By time, the newcomer, the admitter. */
 export function earlierUse(a: Use, b: Use): number {
   return (
     a.atMs - b.atMs ||

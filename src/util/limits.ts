@@ -473,8 +473,11 @@ export const quicLimits = {
   connectionWindowBytes: 8 * MiB,
   /** Streams a peer may have open on one connection; more wait at the peer. */
   inboundStreams: 256,
-  /** Handshakes served at once: one that never goes on holds one place until `idleMs`. */
-  accepts: 32,
+  /**
+   * Handshakes served at once: one that never goes on holds one place until `idleMs`. Whoever sends 75 first packets
+   * a second, from whatever addresses, still takes all places: the library asks nobody before it begins one.
+   */
+  accepts: 256,
   /** A silent connection, or handshake, is given up after this. */
   idleMs: 3_500,
   /** How often an idle connection says that it lives. */
@@ -671,8 +674,10 @@ export const netLimits = {
   abuses: 64,
   /** Fresh inbound connections of one host a second. Twelve nodes of one house start at once. */
   inboundPerSecond: 64,
-  /** Inbound connections that have not proved a key yet. */
-  pendingInbound: 64,
+  /** Inbound connections that have not proved a key yet. Hosts in great number can still take all places. */
+  pendingInbound: 128,
+  /** Of one host: of twelve nodes of one house, a few come twice. */
+  pendingInboundPerHost: 16,
   /** Time for them to do so. */
   upgradeMs: 5_000,
   /** Connections in all. */
@@ -702,6 +707,10 @@ export const netLimits = {
   pingsPerPeer: 8,
   /** Time for a round trip before it counts as failed. */
   pingMs: 5_000,
+  /** Pause between two pings of a link. */
+  linkPingMs: 10_000,
+  /** Pings of a link in a row that nothing comes back for: then it is given up, 30 s after it fell silent at most. */
+  linkSilences: 2,
   /** Time for the last bytes of a handler to leave: its peer reads slowly, or not at all. */
   endMs: 60_000,
   /** Time that the other side then gets to end the stream as well. */
@@ -746,7 +755,7 @@ export const trustLimits = {
   cachedCertificates: 4_096,
   /** Revocations held. */
   revocations: 4_096,
-  /** Uses held of one invite beyond its seats, so that overspending settles alike everywhere. */
+  /** Uses held of one invite beyond one by each rank for each seat, so that overspending settles alike everywhere. */
   spareUses: 64,
   /** Uses held in all, of about 2 KiB each. */
   uses: 16_384,

@@ -60,6 +60,36 @@ describe('witnessing', () => {
     expect(trust.witness(other.certificate, founder, madeMs + 2 * dayMs)).toBeUndefined();
   });
 
+  it('adds to what members of lower rank saw, once, while the invite lasts', () => {
+    const [server, other] = ['server', 'other'].map((name) => mesh.issue(name, 'serve')) as [
+      TestMember,
+      TestMember,
+    ];
+    const [admin, newcomer] = [mesh.issue('admin', 'admin'), mesh.redeem(mesh.invite(), 'newcomer')];
+    const seen = mesh.use(newcomer, server);
+    expect(mesh.trust([seen]).witness(newcomer.certificate, founder, madeMs + 2 * dayMs)).toBeUndefined();
+    const trust = mesh.trust([seen]);
+    const signs = (by: TestMember) => trust.witness(newcomer.certificate, by, joined) !== undefined;
+    expect([other, founder, founder, admin, server].map(signs)).toEqual([false, true, false, false, false]);
+  });
+
+  it('by an admin does not take back whom the newcomer saw before', () => {
+    const [server, admin] = [mesh.issue('server', 'serve'), mesh.issue('admin', 'admin')];
+    const [host, guest] = ['host', 'guest'].map((name) => mesh.redeem(mesh.invite(), name)) as [
+      TestMember,
+      TestMember,
+    ];
+    const later = madeMs + 2 * dayMs;
+    const trust = mesh.trust([mesh.use(host, server), mesh.use(guest, host, joined)]);
+    trust.witness(host.certificate, founder, joined + minuteMs);
+    expect(verdict(trust, guest, later)).toBe('standing');
+    expect(verdict(mesh.trust(trust.proofsFor(guest.certificate)), guest, later)).toBe('standing');
+    const members = [server, host, guest].map(({ certificate }) => certificate);
+    const signed = trust.revoke({ peerKey: server.key.publicKey }, mesh.issuerOf(admin), members, later);
+    expect(signed.map(({ kind }) => kind)).toEqual(['revocation', 'use']);
+    expect([host, guest].map((member) => verdict(trust, member, later))).toEqual(['standing', 'standing']);
+  });
+
   it('by a member whose clock is behind its own admission still counts', () => {
     const [first, second] = ['first', 'second'].map((name) => mesh.redeem(mesh.invite(), name)) as [
       TestMember,
@@ -154,7 +184,7 @@ describe('what is held', () => {
       [...junk, use],
     ]) {
       const trust = mesh.trust(order);
-      expect(trust.items()).toHaveLength(2 + trustLimits.spareUses);
+      expect(trust.items()).toHaveLength(3 * 2 + trustLimits.spareUses);
       expect(verdict(trust, member, madeMs + 2 * dayMs)).toBe('standing');
     }
   });
