@@ -3,6 +3,7 @@
 import { enableCompileCache } from 'node:module';
 import { systemClock } from '../util/clock.ts';
 import { MeshnodeError } from '../util/errors.ts';
+import { nodeLimits } from '../util/limits.ts';
 import { systemRandom } from '../util/random.ts';
 import { Output } from './output.ts';
 import { runProgram } from './program.ts';
@@ -31,3 +32,5 @@ process.exitCode = await runProgram(
   },
   interrupt.signal,
 );
+// What a native library still holds must not keep a stopped node from ending.
+systemClock.after(nodeLimits.exitMs, () => process.exit(), { keepAlive: false });

@@ -125,6 +125,15 @@ export class DialPlan {
     }
   }
 
+  /** A dial was not even tried: it says nothing of the peer. */
+  postponed(peer: PeerId, monotonicMs: number): void {
+    const known = this.#candidates.get(peer);
+    if (known !== undefined) {
+      known.isDialling = false;
+      known.nextMs = monotonicMs + meshLimits.postponedDialMs;
+    }
+  }
+
   /** Takes a dial or a link that came to nothing; how many there were in a row. */
   failed(peer: PeerId, monotonicMs: number): number {
     const known = this.#candidates.get(peer);

@@ -22,7 +22,13 @@ export type MembershipEvent =
   /** What was sent to a peer last may not have arrived; it is still linked. */
   | { readonly type: 'lost'; readonly peer: PeerId }
   /** A `dial` effect came to nothing. */
-  | { readonly type: 'dial-failed'; readonly peer: PeerId; readonly code: ErrorCode }
+  | {
+      readonly type: 'dial-failed';
+      readonly peer: PeerId;
+      readonly code: ErrorCode;
+      /** False: nothing was tried, for its addresses have failed too often of late. */
+      readonly isTried: boolean;
+    }
   | { readonly type: 'message'; readonly peer: PeerId; readonly message: MeshMessage }
   /** An envelope came by broadcast, by way of `peer`. */
   | { readonly type: 'heard'; readonly peer: PeerId; readonly envelope: Uint8Array }

@@ -184,7 +184,11 @@ export class Membership {
         this.#admissions.lost(event.peer, now);
         break;
       case 'dial-failed':
-        this.#admissions.dialFailed(event.peer, now);
+        if (event.isTried) {
+          this.#admissions.dialFailed(event.peer, now);
+        } else {
+          this.#plan.postponed(event.peer, now.monotonicMs);
+        }
         break;
       case 'message':
         this.#received(event.peer, event.message, now);
@@ -217,8 +221,8 @@ export class Membership {
     this.#offerUntimely(now);
     this.#plan.trust([...this.#bootstrap, ...(this.#memory?.peers ?? [])], now.monotonicMs);
     if (this.#own.hasJoined) {
-      this.#sharing.announce(now);
       this.#outbox.notice({ type: 'joined' });
+      this.#sharing.announce(now);
     }
   }
 

@@ -68,10 +68,15 @@ export class Mesh {
     });
   }
 
-  /** Begins to take part. Resolves at once; `joined` says when the node is a member. */
+  /** Begins to take part; `joined` says when the node is a member. Rejects with `shutting_down` if it was stopped meanwhile. */
   async start(): Promise<void> {
     const { network, broadcast } = this.#init;
+    this.#stopping.signal.throwIfAborted();
     await broadcast.start((peer, envelope) => this.#hear(peer, envelope));
+    if (this.#stopping.signal.aborted) {
+      await broadcast.stop();
+    }
+    this.#stopping.signal.throwIfAborted();
     this.#unlisten = network.onLink((event) => this.#linkChanged(event));
     this.#tell({ type: 'started' });
     for (const peer of new Set(network.links().map((link) => link.peer))) {
@@ -230,10 +235,11 @@ export class Mesh {
     try {
       await this.#init.network.dial(peer, addresses, this.#stopping.signal);
     } catch (thrown) {
-      const { code, message } = asMeshnodeError(thrown, 'peer_unreachable');
+      const { code, message, details } = asMeshnodeError(thrown, 'peer_unreachable');
+      const isTried = details.data?.['backedOffMs'] === undefined;
       this.#init.log.debug({ peer, code, err: thrown }, 'a dial came to nothing');
       this.#join.dialFailed(peer, code, message);
-      this.#tell({ type: 'dial-failed', peer, code });
+      this.#tell({ type: 'dial-failed', peer, code, isTried });
     }
   }
 

@@ -35,9 +35,7 @@ export function announcedAddresses(
 ): string[] {
   const reachable = interfaces.filter(isReachable).map((one) => withoutZone(one.address));
   const hosts = sockets.hosts.flatMap((host) => hostsBehind(host, reachable));
-  const own = [...new Set(hosts)]
-    .sort((one, other) => rank(one) - rank(other))
-    .flatMap((host) => multiaddrsOf(host, sockets));
+  const own = inTurn([...new Set(hosts)]).flatMap((host) => multiaddrsOf(host, sockets));
   return [...new Set([...named, ...own])].slice(0, netLimits.announced);
 }
 
@@ -76,7 +74,17 @@ function hostsBehind(host: string, reachable: readonly string[]): readonly strin
   return host === '::' ? reachable.filter((address) => isIPv6(address)) : [host];
 }
 
-/** Public before private, IPv4 before IPv6. */
+/**
+ * One host of each class, then a second of each: a token holds few addresses, and whoever it is for may reach hosts
+ * of one class alone.
+ */
+function inTurn(hosts: readonly string[]): string[] {
+  const classes = Map.groupBy(hosts, rank);
+  const turn = (host: string): number => classes.get(rank(host))?.indexOf(host) ?? 0;
+  return hosts.toSorted((one, other) => turn(one) - turn(other) || rank(one) - rank(other));
+}
+
+/** Its class: public before private, IPv4 before IPv6. */
 function rank(address: string): number {
   return (isPublic(address) ? 0 : 2) + (isIPv4(address) ? 0 : 1);
 }

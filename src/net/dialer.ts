@@ -1,5 +1,5 @@
 // Dials one peer at many addresses: side by side, near ones with a head start, the first that proves the peer's key
-// wins. Remembers which addresses failed and leaves them alone for a while. Knows no transport.
+// wins. Remembers at which addresses a peer was not found and leaves them alone for a while. Knows no transport.
 import type { PeerId } from '../trust/keys.ts';
 import { raceSignal } from '../util/async.ts';
 import { type Clock, sleep } from '../util/clock.ts';
@@ -24,29 +24,33 @@ export interface DialAttempt {
   readonly reason: string;
 }
 
-/** When an address that failed may be dialled again. Pure. */
+/**
+ * When a peer may be dialled again at an address where it was not found. Another peer may be dialled there: anybody
+ * can announce the addresses of others as its own. Pure.
+ */
 export class DialBackoff {
-  /** In the order of their last failure. */
+  /** By peer and address, in the order of their last failure. */
   readonly #failed = new Map<string, { readonly untilMs: number; readonly waitMs: number }>();
 
-  /** Milliseconds for which `address` is still left alone; 0 if it may be dialled. */
-  waitMs(address: string, nowMs: number): number {
-    return Math.max(0, (this.#failed.get(address)?.untilMs ?? 0) - nowMs);
+  /** Milliseconds for which `peer` is not dialled at `address`; 0 if it may be. */
+  waitMs(peer: PeerId, address: string, nowMs: number): number {
+    return Math.max(0, (this.#failed.get(keyOf(peer, address))?.untilMs ?? 0) - nowMs);
   }
 
-  failed(address: string, nowMs: number): void {
-    const lastMs = this.#failed.get(address)?.waitMs ?? netLimits.backoffMs / 2;
+  failed(peer: PeerId, address: string, nowMs: number): void {
+    const key = keyOf(peer, address);
+    const lastMs = this.#failed.get(key)?.waitMs ?? netLimits.backoffMs / 2;
     const waitMs = Math.min(lastMs * 2, netLimits.backoffMostMs);
-    this.#failed.delete(address);
-    this.#failed.set(address, { untilMs: nowMs + waitMs, waitMs });
+    this.#failed.delete(key);
+    this.#failed.set(key, { untilMs: nowMs + waitMs, waitMs });
     const [longestAgo] = this.#failed.keys();
     if (this.#failed.size > netLimits.backoffAddresses && longestAgo !== undefined) {
       this.#failed.delete(longestAgo);
     }
   }
 
-  succeeded(address: string): void {
-    this.#failed.delete(address);
+  succeeded(peer: PeerId, address: string): void {
+    this.#failed.delete(keyOf(peer, address));
   }
 }
 
@@ -59,8 +63,9 @@ export class Dialer<Connection> {
   }
 
   /**
-   * A connection to `peer` at one of `addresses`, over `path` if it is given. Rejects with `peer_unreachable`
-   * (`data.attempts`), or `peer_key_mismatch` if only others answered.
+   * A connection to `peer` at one of `addresses`, over `path` if it is given. Where all of them are left alone, waits
+   * for the first if that leaves the time to try it. Rejects with `peer_unreachable` (`data.attempts`; none, and
+   * `data.backedOffMs`, if all of them are left alone for longer), or `peer_key_mismatch` if only others answered.
    */
   async dial(
     peer: PeerId,
@@ -70,9 +75,15 @@ export class Dialer<Connection> {
   ): Promise<Connection> {
     signal?.throwIfAborted();
     const run = new DialRun(this.#components, this.#backoff, peer);
-    const waiting = run.select(addresses, path);
+    const { waiting, dueInMs } = run.select(addresses, path);
+    if (dueInMs > netLimits.dialMs - netLimits.dialAddressMs) {
+      throw run.leftAlone(dueInMs);
+    }
+    if (dueInMs > 0) {
+      await sleep(this.#components.clock, dueInMs, signal);
+    }
     const over = new AbortController();
-    const timer = this.#components.clock.after(netLimits.dialMs, () =>
+    const timer = this.#components.clock.after(netLimits.dialMs - dueInMs, () =>
       over.abort(new MeshnodeError('peer_unreachable', `Not reached within ${netLimits.dialMs} ms.`)),
     );
     try {
@@ -106,21 +117,29 @@ class DialRun<Connection> {
     this.#peer = peer;
   }
 
-  /** Those addresses that are tried now; why not the others is noted. */
-  select(addresses: readonly string[], path: PathKind | undefined): DialAddress[] {
+  /** Those addresses that are tried, and in how many milliseconds they may be; why not the others is noted. */
+  select(
+    addresses: readonly string[],
+    path: PathKind | undefined,
+  ): { readonly waiting: DialAddress[]; readonly dueInMs: number } {
     const nowMs = this.#components.clock.monotonicMs();
-    return [...new Set(addresses)].slice(0, netLimits.dialAddresses).flatMap((text) => {
+    const known = [...new Set(addresses)].slice(0, netLimits.dialAddresses).flatMap((text) => {
       const address = parseDialAddress(text, this.#peer);
-      const waitMs = this.#backoff.waitMs(text, nowMs);
       if (address === undefined) {
         this.#note(text, 'no address of this peer that this node can dial');
-      } else if (waitMs > 0) {
-        this.#note(text, `failed before, left alone for another ${Math.ceil(waitMs)} ms`);
-      } else if (path === undefined || path === address.path) {
-        return [address];
       }
-      return [];
+      return address === undefined || (path !== undefined && path !== address.path)
+        ? []
+        : [{ address, waitMs: this.#backoff.waitMs(this.#peer, text, nowMs) }];
     });
+    const dueInMs = dueTogether(known.map(({ waitMs }) => waitMs));
+    const waiting = known.flatMap(({ address, waitMs }) => {
+      if (waitMs > dueInMs) {
+        this.#note(address.text, `failed before, left alone for another ${Math.ceil(waitMs)} ms`);
+      }
+      return waitMs > dueInMs ? [] : [address];
+    });
+    return { waiting, dueInMs };
   }
 
   /** Takes one address after the other from `waiting` until one answers. Rejects when there is none left. */
@@ -141,6 +160,16 @@ class DialRun<Connection> {
     throw this.failure();
   }
 
+  /** Nothing was tried, so this says nothing of the peer. */
+  leftAlone(dueInMs: number): MeshnodeError {
+    const backedOffMs = Math.ceil(dueInMs);
+    return new MeshnodeError(
+      'peer_unreachable',
+      `${this.#peer} failed at every address before, and is left alone for another ${backedOffMs} ms.`,
+      { data: { attempts: [], backedOffMs } },
+    );
+  }
+
   failure(): MeshnodeError {
     const data = { attempts: this.#attempts };
     return this.#othersAnswered
@@ -156,7 +185,7 @@ class DialRun<Connection> {
     );
     try {
       const connection = await this.#connect(address, AbortSignal.any([signal, late.signal]));
-      this.#backoff.succeeded(address.text);
+      this.#backoff.succeeded(this.#peer, address.text);
       if (this.#won) {
         this.#components.discard(connection);
         return undefined;
@@ -165,7 +194,7 @@ class DialRun<Connection> {
       return connection;
     } catch (cause) {
       if (!this.#won) {
-        this.#backoff.failed(address.text, clock.monotonicMs());
+        this.#backoff.failed(this.#peer, address.text, clock.monotonicMs());
         this.#note(address.text, reasonOf(late.signal.aborted ? late.signal.reason : cause));
         this.#othersAnswered ||= cause instanceof MeshnodeError && cause.code === 'peer_key_mismatch';
       }
@@ -197,6 +226,17 @@ class DialRun<Connection> {
   #note(address: string, reason: string): void {
     this.#attempts.push({ address, reason });
   }
+}
+
+/** When the first of these waits is over, and those that end soon after it. 0 if one is over already. */
+function dueTogether(waitsMs: readonly number[]): number {
+  const firstMs = Math.min(...waitsMs, Number.POSITIVE_INFINITY);
+  const isSoon = (waitMs: number): boolean => waitMs <= firstMs + netLimits.backoffSpreadMs;
+  return firstMs === 0 ? 0 : Math.max(0, ...waitsMs.filter(isSoon));
+}
+
+function keyOf(peer: PeerId, address: string): string {
+  return `${peer} ${address}`;
 }
 
 function reasonOf(cause: unknown): string {

@@ -23,6 +23,7 @@ import {
   type Libp2pNode,
   type ServiceFactory,
 } from './libp2p-node.ts';
+import { LinkPulse } from './link-pulse.ts';
 import { type LinkedConnection, Links } from './links.ts';
 import { Listening, type ListenOptions } from './listening.ts';
 import type {
@@ -164,12 +165,7 @@ export class Libp2pHost implements Network {
   }
 
   async ping(peer: PeerId, options: OpenOptions = {}): Promise<number> {
-    const { connection, link } = this.#choose(peer, options.path);
-    const opened = await this.#open(connection, pingProtocol, options.signal);
-    const stream = new MuxedStream(opened, peer, pingProtocol);
-    const rttMs = await roundTripMs(stream, this.#components, options.signal);
-    this.#policy.observe(peer, link.path, { rttMs }, this.#components.clock.monotonicMs());
-    return rttMs;
+    return this.#ping(this.#choose(peer, options.path), options.signal);
   }
 
   /**
@@ -241,7 +237,7 @@ export class Libp2pHost implements Network {
       return;
     }
     this.#parts.inbound.watch(connection);
-    this.#links.add({
+    const linked = {
       connection,
       link: {
         id: randomId(this.#components.random, 12),
@@ -251,6 +247,11 @@ export class Libp2pHost implements Network {
         remoteAddress: connection.remoteAddr.decapsulateCode(CODE_P2P).toString(),
         openedMs: this.#components.clock.wallMs(),
       },
+    };
+    this.#links.add(linked);
+    new LinkPulse(connection, {
+      clock: this.#components.clock,
+      ping: (signal) => this.#ping(linked, signal),
     });
   }
 
@@ -282,6 +283,14 @@ export class Libp2pHost implements Network {
       throw new MeshnodeError('peer_unreachable', `There is no link to ${peer}.`);
     }
     return linked;
+  }
+
+  async #ping({ connection, link }: LinkedConnection, signal: AbortSignal | undefined): Promise<number> {
+    const opened = await this.#open(connection, pingProtocol, signal);
+    const stream = new MuxedStream(opened, link.peer, pingProtocol);
+    const rttMs = await roundTripMs(stream, this.#components, signal);
+    this.#policy.observe(link.peer, link.path, { rttMs }, this.#components.clock.monotonicMs());
+    return rttMs;
   }
 
   #open(connection: Connection, protocol: string, signal: AbortSignal | undefined): Promise<Stream> {

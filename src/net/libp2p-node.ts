@@ -22,6 +22,7 @@ import type { Clock } from '../util/clock.ts';
 import { MeshnodeError } from '../util/errors.ts';
 import { netLimits } from '../util/limits.ts';
 import { type Admission, gatedRegistrar } from './gated-registrar.ts';
+import { handshakeGater } from './handshake-gater.ts';
 import { quic } from './quic/transport.ts';
 
 /** What libp2p hands to its parts. */
@@ -82,6 +83,7 @@ export async function createLibp2pNode(options: Libp2pNodeOptions): Promise<Libp
       outboundStreamProtocolNegotiationTimeout: netLimits.openMs,
       reconnectRetries: 0,
     },
+    connectionGater: handshakeGater(),
     connectionMonitor: { enabled: false },
     services: {
       ...Object.fromEntries(Object.entries(options.services).map(([name, make]) => [name, behindGate(make)])),

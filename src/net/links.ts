@@ -52,9 +52,9 @@ export class Links {
     return this.#byPeer.get(peer) ?? [];
   }
 
-  /** The oldest link of one kind. */
+  /** The newest link of one kind: whoever dialled again has reason to think that the older ones are dead. */
   by(peer: PeerId, path: PathKind): LinkedConnection | undefined {
-    return this.to(peer).find(({ link }) => link.path === path);
+    return this.to(peer).findLast(({ link }) => link.path === path);
   }
 
   all(): LinkedConnection[] {

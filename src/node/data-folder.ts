@@ -30,7 +30,7 @@ const runCardSchema = z.object({
 /** The operations on files that the folder needs; tests hand in ones that fail. */
 export type FolderFiles = Pick<
   typeof fileSystem,
-  'mkdir' | 'stat' | 'chmod' | 'readFile' | 'writeFile' | 'rename' | 'rm'
+  'mkdir' | 'stat' | 'chmod' | 'readFile' | 'writeFile' | 'open' | 'rename' | 'rm'
 >;
 
 export interface DataFolderComponents {

@@ -7,7 +7,7 @@ import type { MembershipMemory } from '../mesh/membership-memory.ts';
 import { MeshnodeError, systemErrorCode } from '../util/errors.ts';
 import { nodeLimits, trustLimits } from '../util/limits.ts';
 import type { Random } from '../util/random.ts';
-import { replaceFile } from '../util/replace-file.ts';
+import { removeLeftOvers, replaceFile } from '../util/replace-file.ts';
 import { attempt } from './data-folder.ts';
 
 /** A mesh that this node is a member of, and what it must not forget of it. */
@@ -112,11 +112,12 @@ export class MeshFolder {
     return this.#write(names.listenPort, `${port}\n`);
   }
 
-  /** Forgets the mesh, its key too. The node stays the peer it is. */
+  /** Forgets the mesh, its key too, and what a crash left of either. The node stays the peer it is. */
   async forgetMesh(): Promise<void> {
     await attempt(this.#path, async () => {
       for (const name of [names.membership, names.meshKey]) {
         await fileSystem.rm(join(this.#path, name), { force: true });
+        await removeLeftOvers(join(this.#path, name));
       }
     });
   }

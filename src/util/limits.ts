@@ -356,6 +356,8 @@ export const nodeLimits = {
   /** Life and uses of the invite that a node shows when it starts. */
   startInviteMs: 24 * 60 * 60_000,
   startInviteUses: 10,
+  /** Time that a program which has done its work may still take to end by itself. */
+  exitMs: 3_000,
   /** How often a node looks whether its addresses have changed and its certificate needs attention. */
   meshLookMs: 60_000,
   /** Time that the network gets to close. */
@@ -423,6 +425,8 @@ export const meshLimits = {
   /** First wait before a peer is dialled again; doubles each time. */
   dialRetryMs: 1_000,
   dialRetryMaxMs: 60_000,
+  /** Wait after a dial in which nothing was tried. */
+  postponedDialMs: 5_000,
   /** Time between two dials of a peer that announces other addresses each time. */
   redialMs: 30_000,
   /** Addresses of one peer that are dialled. */
@@ -701,6 +705,8 @@ export const netLimits = {
   /** A failed address is left alone for this long; doubles each time. */
   backoffMs: 1_000,
   backoffMostMs: 60_000,
+  /** Whoever waits for a failed address to be due waits so much more for others: side by side they fail in turn. */
+  backoffSpreadMs: 500,
   /** Failed addresses remembered; the one that failed longest ago is forgotten first. */
   backoffAddresses: 4_096,
   /** Pings of one peer at once. */

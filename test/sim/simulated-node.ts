@@ -149,7 +149,7 @@ export class NodeProcess implements NetworkProcess, BroadcastMember {
   }
 
   dialFailed(peer: PeerId, code: ErrorCode): void {
-    this.take({ type: 'dial-failed', peer, code });
+    this.take({ type: 'dial-failed', peer, code, isTried: true });
   }
 
   received(peer: PeerId, bytes: Uint8Array): void {

@@ -242,7 +242,7 @@ export class TestMembers {
   #dial(from: TestMember, to: PeerId): void {
     const target = this.members.get(to);
     if (target === undefined || this.#cuts.has(pairOf(from, target))) {
-      this.tell(from, { type: 'dial-failed', peer: to, code: 'peer_unreachable' });
+      this.tell(from, { type: 'dial-failed', peer: to, code: 'peer_unreachable', isTried: true });
     } else {
       this.#later(() => this.link(from, target));
     }

@@ -191,6 +191,26 @@ describe('a host under abuse', () => {
     expect(host.links()).toEqual([]);
   }, 15_000);
 
+  it('gives one host so many places to prove a key in, and no more, until they are free again', async () => {
+    const { host } = await guarded();
+    const port = Number(/tcp\/(\d+)/.exec(host.addresses()[0] ?? '')?.[1]);
+    const silent: Socket[] = [];
+    for (let count = 0; count < netLimits.pendingInboundPerHost; count++) {
+      silent.push(await socketTo(port));
+    }
+    const startMs = systemClock.monotonicMs();
+    const surplus = connect(port, '127.0.0.1');
+    surplus.on('error', () => {});
+    await closedSocket(surplus);
+    expect(systemClock.monotonicMs() - startMs).toBeLessThan(netLimits.upgradeMs / 2);
+    expect(silent.every(({ destroyed }) => !destroyed)).toBe(true);
+    await Promise.all(silent.map((socket) => closedSocket(socket.destroy())));
+    const newcomer = await testHost();
+    closing.push(() => newcomer.close());
+    const dial = (): Promise<void> => newcomer.dial(host.peerId, host.addresses());
+    await dial().catch(dial); // The host may not have heard yet that the places are free.
+  });
+
   it('answers members as quickly as before', async () => {
     const { host, members } = await guarded();
     const member = await testHost();

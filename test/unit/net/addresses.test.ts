@@ -48,6 +48,18 @@ describe('announced addresses', () => {
       announced: ['/ip4/5.9.1.2/tcp/7', '/ip6/2a01:4f8::2/tcp/7', '/ip4/10.0.0.4/tcp/7'],
     },
     {
+      what: 'a host of each class before a second of any, each with both transports: a token holds eight addresses',
+      interfaces: [
+        ...['2a01::1', '2a01::2', '2a01::3', '2a01::4', 'fd00::1', 'fd00::2'].map((ip) => on('eth0', ip)),
+        ...['192.168.1.5', '10.8.0.2', '5.9.1.2', '5.9.1.3'].map((ip) => on('eth0', ip)),
+      ],
+      sockets: { hosts: ['0.0.0.0', '::'], tcpPort: 7, quicPort: 7 },
+      announced: [
+        ...['/ip4/5.9.1.2', '/ip6/2a01::1', '/ip4/192.168.1.5', '/ip6/fd00::1'],
+        ...['/ip4/5.9.1.3', '/ip6/2a01::2', '/ip4/10.8.0.2', '/ip6/fd00::2'],
+      ].flatMap((host) => [`${host}/tcp/7`, `${host}/udp/7/quic-v1`]),
+    },
+    {
       what: 'no networks of containers and virtual machines',
       interfaces: [
         on('docker0', '172.17.0.1'),

@@ -68,8 +68,12 @@ describe('the folder of a mesh', () => {
   it('forgets the mesh but not who the node is', async () => {
     const identity = await folder.identity(systemRandom);
     expect(await folder.holds()).toEqual({ membership: true, meshKey: true });
+    for (const name of ['mesh.key', 'mesh.json', 'identity.key']) {
+      await writeFile(join(path, `${name}.4711.new`), 'what a crash left');
+    }
     await folder.forgetMesh();
     expect(await folder.holds()).toEqual({ membership: false, meshKey: false });
+    expect((await readdir(path)).filter((name) => name.startsWith('mesh.'))).toEqual([]);
     expect(await folder.identity(systemRandom)).toEqual(identity);
   });
 });
