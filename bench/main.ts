@@ -3,11 +3,18 @@
 import { writeDocument } from './document.ts';
 import { gossip } from './gossip.ts';
 import { proxy } from './proxy.ts';
+import { spread } from './spread.ts';
 import { start } from './start.ts';
 import { type BenchResult, printTable, saveResult } from './support/report.ts';
 import { tunnel } from './tunnel.ts';
 
-const benches: Readonly<Record<string, () => Promise<BenchResult>>> = { start, proxy, tunnel, gossip };
+const benches: Readonly<Record<string, () => Promise<BenchResult>>> = {
+  start,
+  proxy,
+  tunnel,
+  gossip,
+  spread,
+};
 
 const names = process.argv.slice(2);
 const unknown = names.filter((name) => benches[name] === undefined);

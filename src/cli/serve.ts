@@ -27,18 +27,22 @@ export async function serve(context: CommandContext): Promise<number> {
   events.follow(({ event }: { event: NodeEvent }) =>
     output.json ? output.value(event) : printer.print(event),
   );
+  const onDraining = (requests: number): void => {
+    const answers = requests === 1 ? 'answer' : 'answers';
+    live.print(`Waiting for ${requests} running ${answers}; Ctrl-C again stops at once.`);
+  };
   try {
     for (const warning of warnings) {
       live.print(warning);
     }
     const node = await startNode(
-      { config, environment, dataDir: paths.dataDir, interrupted },
+      { config, environment, dataDir: paths.dataDir, interrupted, onDraining },
       { clock, random, log, events },
     );
     if (!output.json && config.model.length === 0 && config.attach.length === 0) {
       await suggest(context, config, live);
     }
-    const failure = await stopped(node, interrupted, live);
+    const failure = await stopped(node, interrupted, onDraining);
     if (failure !== undefined) {
       throw failure;
     }
@@ -52,15 +56,10 @@ export async function serve(context: CommandContext): Promise<number> {
 async function stopped(
   node: RunningNode,
   interrupted: AbortSignal,
-  live: LiveRegion,
+  onDraining: (requests: number) => void,
 ): Promise<MeshnodeError | undefined> {
   const stop = (): void => {
-    void node.stop({
-      onDraining: (requests) =>
-        live.print(
-          `Waiting for ${requests} running ${requests === 1 ? 'answer' : 'answers'}; Ctrl-C again stops at once.`,
-        ),
-    });
+    void node.stop({ onDraining });
   };
   if (interrupted.aborted) {
     stop();

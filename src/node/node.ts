@@ -44,6 +44,8 @@ export interface NodeOptions {
   readonly alone?: boolean;
   /** Stops a node that is still starting; later that is for whoever started it. */
   readonly interrupted?: AbortSignal;
+  /** Told how many requests are waited for if that ends the start. */
+  readonly onDraining?: (requests: number) => void;
 }
 
 export interface NodeComponents {
@@ -172,8 +174,9 @@ class MeshNode implements RunningNode {
   async start(): Promise<void> {
     this.serving.want(this.#config.model);
     const { signal } = this.#stopping;
-    const { interrupted } = this.#options;
-    const stop = (): void => this.#inBackground('stop', this.stop());
+    const { interrupted, onDraining } = this.#options;
+    const stop = (): void =>
+      this.#inBackground('stop', this.stop(onDraining === undefined ? {} : { onDraining }));
     interrupted?.addEventListener('abort', stop, { once: true });
     try {
       await this.#startParts();

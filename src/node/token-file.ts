@@ -20,8 +20,8 @@ export async function readToken({
 /** The text of a small file. Rejects with `code` if it cannot be read. */
 export async function readSecretFile(path: string, code: 'token_invalid' | 'usage'): Promise<string> {
   try {
-    const { size } = await stat(path);
-    if (size > nodeLimits.secretFileBytes) {
+    const found = await stat(path);
+    if (found.isFile() && found.size > nodeLimits.secretFileBytes) {
       throw new MeshnodeError(code, `${path} is too large for what it should hold.`);
     }
     return await readFile(path, 'utf8');
