@@ -105,10 +105,9 @@ export class Sharing {
     const { own, shared, outbox } = this.#parts;
     try {
       shared.takeOwn(envelope, now.wallMs);
-    } catch (thrown) {
-      // Only the standing of this node can be at fault, which is judged elsewhere.
-      const { code, message } = asMeshnodeError(thrown);
-      own.judged({ standing: false, code, message }, outbox);
+    } catch {
+      // What this node would not take from others it does not tell them: it has said too much, or it does not stand.
+      // The latter is for the next look at everybody's standing to say.
       return;
     }
     if (own.record.version.sequence === 0) {

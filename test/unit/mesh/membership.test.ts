@@ -197,6 +197,21 @@ describe('a bad day', () => {
     expect(mesh.seenBy(behind)[b.peer]).toBeUndefined();
   });
 
+  it('a node with news every moment whose clock is set back is heard less for a while, and stays a member', () => {
+    const mesh = new TestMembers();
+    const founder = mesh.founder();
+    const a = mesh.newcomer([founder]);
+    for (let change = 0; change < 600; change++) {
+      mesh.tell(a, { type: 'facts', facts: { ...noFacts, name: `news-${change}` } });
+      mesh.pass(300);
+      mesh.wallMs -= change === 300 ? 30_000 : 0;
+    }
+    expect(a.notices).not.toContainEqual(expect.objectContaining({ type: 'expelled' }));
+    expect(a.machine.isMember).toBe(true);
+    mesh.pass(minuteMs);
+    expect(recordSeenBy(mesh, founder, a)?.name).toBe('news-599');
+  });
+
   it('a clock that jumps ahead and back puts a node out and in again', () => {
     const mesh = new TestMembers();
     const founder = mesh.founder();
