@@ -3,7 +3,7 @@
 import { type Figures, measureMesh } from '../test/sim/figures.ts';
 import { type BenchResult, type BenchRow, describeMachine } from './support/report.ts';
 
-/** Others: BENCH_SPREAD_SIZES=10,100. A thousand nodes take minutes and gigabytes. */
+/** Others: BENCH_SPREAD_SIZES=10,100. A thousand nodes take half an hour and gigabytes. */
 const sizes = (process.env['BENCH_SPREAD_SIZES'] ?? '10,100,1000').split(',').map(Number);
 const seed = 1;
 
@@ -14,8 +14,9 @@ export async function spread(): Promise<BenchResult> {
     title: 'Membership of larger meshes, simulated',
     notes: [
       'Membership, records, digests and their timers are the real code; links take 5 to 25 ms; broadcast is the model that the bench `gossip` holds against real processes.',
-      'Bytes: what one node sends in a quiet minute, on average. Spread: from a change of a node to the median and the last node that knows it; medians of 5.',
-      'Total: over all nodes, against the growth of N log N from the smallest mesh. Everybody hears of everybody, so the total grows with the square of N; above 64 members announcements become rarer in proportion, to the least that the life of a record allows.',
+      'Bytes: what one node sends in a quiet minute, on average over a round of announcements. Spread: from a change of a node to the median and the last node that knows it; medians of 5.',
+      'The members know each other from the start, and have spread their announcements over the time between two: a mesh that has lived for long.',
+      'Total: over all nodes, against the growth of N log N from the smallest mesh. Everybody hears of everybody, so at a fixed interval the total would grow with the square of N; above 16 members announcements become rarer in proportion, up to 15 minutes.',
     ],
     machine: describeMachine(),
     rows: measured.flatMap((figures) => rowsOf(figures, measured[0] ?? figures)),

@@ -176,9 +176,15 @@ function limitTable(): string {
       ['sequences that a death may be ahead', meshLimits.deathLead],
       ['members up to which all are neighbours', meshLimits.fullMesh],
       [
-        'time between announcements, up to that many; least',
+        'time between announcements of one node; least',
         `${time(meshLimits.announceMs)}; ${time(meshLimits.announceLeastMs)}`,
       ],
+      ['the same of all nodes together, in a larger mesh', time(meshLimits.announceShareMs)],
+      [
+        'life of a record; in such times, in a larger mesh',
+        `${time(meshLimits.recordLifeMs)}; ${meshLimits.announcementsPerLife}`,
+      ],
+      ['neighbours that a first or last record is passed on to at once', meshLimits.passOn],
       [
         'time between comparisons; of a client',
         `${time(meshLimits.syncMs)}; ${time(meshLimits.clientSyncMs)}`,
@@ -202,6 +208,10 @@ function limitTable(): string {
       ['streams of join, and of gossip', perPeer(pipeLimits.streamsPerPeer)],
       ['gossip waits for admission', time(pipeLimits.whenUpMs)],
       ['models and pairs whose demand a node tells', `${demandLimits.models}; ${demandLimits.pairs}`],
+      [
+        'peers that gossipsub passes on to; fewest; most; told of what there is',
+        `${gossipsubLimits.degree.wanted}; ${gossipsubLimits.degree.fewest}; ${gossipsubLimits.degree.most}; ${gossipsubLimits.told}`,
+      ],
       ['RPC of gossipsub', bytes(gossipsubLimits.rpcBytes)],
       [
         'envelopes of one RPC; message ids',

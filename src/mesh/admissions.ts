@@ -9,7 +9,7 @@ import { admit, helloTo, welcomeTo } from './admission.ts';
 import type { Now } from './membership-events.ts';
 import type { Admitted, Hello, PeerAddresses, Refused } from './message.ts';
 import { splitItems } from './message-codec.ts';
-import { deadlineOf, isUp, repeatDueMs, type Session } from './sessions.ts';
+import { deadlineOf, isUp, mayCompare, repeatDueMs, type Session } from './sessions.ts';
 import { isFault, type Received, type Sharing, type SharingParts } from './sharing.ts';
 import { openSync } from './sync.ts';
 
@@ -43,6 +43,7 @@ export class Admissions {
     const { sessions, plan } = this.#parts;
     const session = sessions.get(peer);
     sessions.delete(peer);
+    plan.unlinked();
     if (session !== undefined && isUp(session)) {
       this.#lost.add(peer);
       plan.lost(peer, now.monotonicMs);
@@ -56,12 +57,13 @@ export class Admissions {
   lost(peer: PeerId, now: Now): void {
     const { sessions, outbox, shared } = this.#parts;
     const session = sessions.get(peer);
-    if (session === undefined || session.closeMs !== undefined || !this.#mayRepeat(session, now)) {
+    if (session === undefined || session.closeMs !== undefined) {
       return;
     }
-    if (isUp(session)) {
+    // Two measures: what is compared once more must not use up the answer to a peer whose process is a new one.
+    if (isUp(session) && mayCompare(session, now.monotonicMs)) {
       outbox.send(peer, openSync(shared.items));
-    } else {
+    } else if (!isUp(session) && this.#mayRepeat(session, now)) {
       this.#sayAgain(session, now);
     }
   }

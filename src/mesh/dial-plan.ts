@@ -14,7 +14,6 @@ interface Candidate {
   nextMs: number;
   /** Monotonic time of the last dial. */
   dialledMs: number;
-  isDialling: boolean;
   /** Order among all candidates in a mesh too large to be linked to everybody. */
   readonly score: string;
 }
@@ -22,6 +21,8 @@ interface Candidate {
 export interface DialPlanState {
   readonly self: PeerId;
   isLinked(peer: PeerId): boolean;
+  /** Everybody that is linked. */
+  linked(): Iterable<PeerId>;
   /** Whether this node, too, can be dialled from its own machine only. */
   keepsToItsMachine(): boolean;
 }
@@ -29,8 +30,11 @@ export interface DialPlanState {
 export class DialPlan {
   readonly #state: DialPlanState;
   readonly #candidates = new Map<PeerId, Candidate>();
+  readonly #dialling = new Set<PeerId>();
   /** Those this node keeps links to; undefined after the candidates changed. */
   #chosen: readonly (readonly [PeerId, Candidate])[] | undefined;
+  /** Asked for after every event; undefined after anything changed. */
+  #next: { readonly ms: number | undefined } | undefined;
 
   constructor(state: DialPlanState) {
     this.#state = state;
@@ -90,6 +94,7 @@ export class DialPlan {
     if (isNews) {
       const soonestMs = Math.max(monotonicMs, known.dialledMs + meshLimits.redialMs);
       known.nextMs = Math.min(known.nextMs, soonestMs);
+      this.#next = undefined;
     }
     known.addresses = addresses;
     known.isMember = true;
@@ -98,14 +103,18 @@ export class DialPlan {
 
   forget(peer: PeerId): void {
     this.#candidates.delete(peer);
-    this.#chosen = undefined;
+    this.#dialling.delete(peer);
+    this.#chooseAnew();
   }
 
   linked(peer: PeerId): void {
-    const known = this.#candidates.get(peer);
-    if (known !== undefined) {
-      known.isDialling = false;
-    }
+    this.#dialling.delete(peer);
+    this.#next = undefined;
+  }
+
+  /** The last link to a peer is gone; whether it is dialled again `lost` and `failed` say. */
+  unlinked(): void {
+    this.#next = undefined;
   }
 
   /** The peer turned out to be a member that can be talked to. */
@@ -113,7 +122,7 @@ export class DialPlan {
     const known = this.#candidates.get(peer);
     if (known !== undefined) {
       known.failures = 0;
-      this.#chosen = undefined;
+      this.#chooseAnew();
     }
   }
 
@@ -122,15 +131,17 @@ export class DialPlan {
     const known = this.#candidates.get(peer);
     if (known !== undefined) {
       known.nextMs = monotonicMs;
+      this.#next = undefined;
     }
   }
 
   /** A dial was not even tried: it says nothing of the peer. */
   postponed(peer: PeerId, monotonicMs: number): void {
     const known = this.#candidates.get(peer);
+    this.#dialling.delete(peer);
     if (known !== undefined) {
-      known.isDialling = false;
       known.nextMs = monotonicMs + meshLimits.postponedDialMs;
+      this.#next = undefined;
     }
   }
 
@@ -140,9 +151,9 @@ export class DialPlan {
     if (known === undefined) {
       return 0;
     }
-    known.isDialling = false;
+    this.#dialling.delete(peer);
     known.failures++;
-    this.#chosen = undefined;
+    this.#chooseAnew();
     const waitMs = Math.min(meshLimits.dialRetryMs * 2 ** (known.failures - 1), meshLimits.dialRetryMaxMs);
     known.nextMs = monotonicMs + waitMs;
     if (!known.isMember && known.failures >= meshLimits.hearsayDials) {
@@ -153,9 +164,13 @@ export class DialPlan {
 
   /** The dials that are due now; each is taken as begun. */
   due(monotonicMs: number): PeerAddresses[] {
+    if ((this.nextMs() ?? Number.POSITIVE_INFINITY) > monotonicMs) {
+      return [];
+    }
     const wanted = this.#wanted().filter(([, { nextMs }]) => nextMs <= monotonicMs);
+    this.#next = undefined;
     return wanted.slice(0, this.#freeDials()).map(([peerId, known]) => {
-      known.isDialling = true;
+      this.#dialling.add(peerId);
       known.dialledMs = monotonicMs;
       return { peerId, addresses: known.addresses };
     });
@@ -163,6 +178,11 @@ export class DialPlan {
 
   /** Monotonic time of the next dial, or undefined if nobody is to be dialled before another dial has ended. */
   nextMs(): number | undefined {
+    this.#next ??= { ms: this.#nextDialMs() };
+    return this.#next.ms;
+  }
+
+  #nextDialMs(): number | undefined {
     if (this.#freeDials() <= 0) {
       return undefined;
     }
@@ -170,11 +190,22 @@ export class DialPlan {
     return times.length === 0 ? undefined : Math.min(...times);
   }
 
+  #chooseAnew(): void {
+    this.#chosen = undefined;
+    this.#next = undefined;
+  }
+
   #add(peer: PeerId, addresses: readonly string[], state: Pick<Candidate, 'isMember' | 'nextMs'>): void {
     const score = pairScore(this.#state.self, peer);
     const dialledMs = Number.NEGATIVE_INFINITY;
-    this.#candidates.set(peer, { addresses, ...state, dialledMs, failures: 0, isDialling: false, score });
-    this.#chosen = undefined;
+    const candidate = { addresses, ...state, dialledMs, failures: 0, score };
+    this.#candidates.set(peer, candidate);
+    const last = this.#chosen?.at(-1);
+    if (last !== undefined && isLarge(this.#candidates.size - 1) && preference(last[1], candidate) < 0) {
+      this.#next = undefined; // In a large mesh hardly any newcomer is among the chosen.
+    } else {
+      this.#chooseAnew();
+    }
     this.#dropWorst();
   }
 
@@ -182,23 +213,29 @@ export class DialPlan {
   #dropWorst(): void {
     if (this.#candidates.size > meshLimits.records) {
       const worst = [...this.#candidates].reduce((a, b) => (b[1].failures > a[1].failures ? b : a));
-      this.#candidates.delete(worst[0]);
+      this.forget(worst[0]);
     }
   }
 
   #freeDials(): number {
-    const dialling = [...this.#candidates.values()].filter(({ isDialling }) => isDialling).length;
-    return meshLimits.dials - dialling;
+    return meshLimits.dials - this.#dialling.size;
   }
 
   /** Candidates without a link that this node wants one to. */
   #wanted(): (readonly [PeerId, Candidate])[] {
-    const all = [...this.#candidates];
-    const isAlone = !all.some(([peer]) => this.#state.isLinked(peer));
-    this.#chosen ??= chosenOf(all);
-    return (isAlone ? all : this.#chosen).filter(
-      ([peer, { isDialling }]) => !isDialling && !this.#state.isLinked(peer),
+    this.#chosen ??= chosenOf([...this.#candidates]);
+    return (this.#isAlone() ? [...this.#candidates] : this.#chosen).filter(
+      ([peer]) => !this.#dialling.has(peer) && !this.#state.isLinked(peer),
     );
+  }
+
+  #isAlone(): boolean {
+    for (const peer of this.#state.linked()) {
+      if (this.#candidates.has(peer)) {
+        return false;
+      }
+    }
+    return true;
   }
 }
 
@@ -207,14 +244,20 @@ const localAddress = /^\/(?:ip4\/(?:127\.|169\.254\.|0\.)|ip6\/(?:::1?\/|fe80:)|
 
 /** Everybody, or in a large mesh those with the lowest scores that have not failed again and again. */
 function chosenOf(all: readonly (readonly [PeerId, Candidate])[]): readonly (readonly [PeerId, Candidate])[] {
-  if (all.length <= meshLimits.neighbours) {
+  if (!isLarge(all.length)) {
     return all;
   }
+  return [...all].sort(([, a], [, b]) => preference(a, b)).slice(0, meshLimits.chosenNeighbours);
+}
+
+function isLarge(candidates: number): boolean {
+  return candidates > meshLimits.neighbours;
+}
+
+/** Negative if `a` is rather kept linked than `b`. */
+function preference(a: Candidate, b: Candidate): number {
   const hasFailed = ({ failures }: Candidate): boolean => failures >= meshLimits.verdictDials;
-  const byScore = [...all].sort(
-    ([, a], [, b]) => Number(hasFailed(a)) - Number(hasFailed(b)) || (a.score < b.score ? -1 : 1),
-  );
-  return byScore.slice(0, meshLimits.chosenNeighbours);
+  return Number(hasFailed(a)) - Number(hasFailed(b)) || (a.score < b.score ? -1 : 1);
 }
 
 /** The same for both ends of a pair, and evenly spread: rendezvous hashing. */

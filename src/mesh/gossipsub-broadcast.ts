@@ -37,6 +37,9 @@ interface Running {
   readonly peers: GossipsubPeers;
 }
 
+/** Whoever is linked and admitted is of this mesh, so there is no other to tell it from. */
+const topic = 'meshnode/1';
+
 /** Of gossipsub's own state. */
 interface RouterInsides {
   readonly status: { readonly heartbeatTimeout?: NodeJS.Timeout };
@@ -49,14 +52,12 @@ export class GossipsubBroadcast implements Broadcast {
     return {};
   };
   readonly #init: GossipsubBroadcastInit;
-  readonly #topic: string;
   readonly #rate = new EnvelopeRate(gossipsubLimits.envelopesAtOnce, gossipsubLimits.envelopesPerSecond);
   #components: Libp2pComponents | undefined;
   #running: Running | undefined;
 
   constructor(init: GossipsubBroadcastInit) {
     this.#init = init;
-    this.#topic = `meshnode/${init.meshId}/1`;
   }
 
   async start(hear: Hear): Promise<void> {
@@ -65,17 +66,14 @@ export class GossipsubBroadcast implements Broadcast {
     assertInvariant(components !== undefined, 'the host has the service of its broadcast');
     const peers = new GossipsubPeers({ components, gate, clock, log });
     const { privateKey, peerId, peerStore, connectionManager, logger } = components;
-    const router = gossipsub(routerOptions(this.#topic))({
+    const router = gossipsub(routerOptions())({
       ...{ privateKey, peerId, peerStore, connectionManager, logger },
       registrar: peers.registrar,
     });
     assertInvariant(isRouter(router), 'gossipsub starts and stops');
-    router.topicValidators.set(
-      this.#topic,
-      (peer, { data }) => results[this.#judge(peer.toString(), data, hear)],
-    );
+    router.topicValidators.set(topic, (peer, { data }) => results[this.#judge(peer.toString(), data, hear)]);
     await router.start();
-    router.subscribe(this.#topic);
+    router.subscribe(topic);
     this.#running = { router, peers };
   }
 
@@ -88,7 +86,7 @@ export class GossipsubBroadcast implements Broadcast {
   }
 
   publish(envelope: Uint8Array): void {
-    this.#running?.router.publish(this.#topic, envelope).catch((thrown: unknown) => {
+    this.#running?.router.publish(topic, envelope).catch((thrown: unknown) => {
       this.#init.log.debug({ err: thrown }, 'a broadcast was not sent');
     });
   }
@@ -136,16 +134,19 @@ const results: Readonly<Record<HearingVerdict, TopicValidatorResult>> = {
   reject: TopicValidatorResult.Reject,
 };
 
-function routerOptions(topic: string): Partial<GossipsubOpts> {
-  const { rpcEnvelopes, rpcMessageIds, rpcControls, streamsPerPeer } = gossipsubLimits;
+function routerOptions(): Partial<GossipsubOpts> {
+  const { rpcEnvelopes, rpcMessageIds, rpcControls, streamsPerPeer, messageIdBytes } = gossipsubLimits;
+  const { degree, dialledDegree, told, toldHeartbeats, unwantedBytes } = gossipsubLimits;
   return {
     globalSignaturePolicy: StrictNoSign,
     // Identical bytes are one message, whoever sends them.
-    msgIdFn: ({ data }) => createHash('sha256').update(data).digest(),
+    msgIdFn: ({ data }) => createHash('sha256').update(data).digest().subarray(0, messageIdBytes),
+    ...{ D: degree.wanted, Dlo: degree.fewest, Dhi: degree.most, Dscore: degree.fewest, Dout: dialledDegree },
+    ...{ Dlazy: told, gossipFactor: 0, mcacheGossip: toldHeartbeats, idontwantMinDataSize: unwantedBytes },
     allowedTopics: [topic],
     allowPublishToZeroTopicPeers: true,
     ignoreDuplicatePublishError: true,
-    // To six peers and not to all: what it costs does not grow with the links, and those six are as good as others,
+    // To a few peers and not to all: what it costs does not grow with the links, and those few are as good as others,
     // being members; what they keep to themselves the next digest tells.
     floodPublish: false,
     fallbackToFloodsub: false,

@@ -38,6 +38,8 @@ export function fixedItem(envelope: Envelope): Item {
 export class Items {
   readonly digest = new ItemDigest();
   #held = new Map<string, Item>();
+  /** The same, by the end of their signatures. */
+  #bySignature = new Map<string, Item>();
 
   get(key: Uint8Array): Envelope | undefined {
     return this.#held.get(keyText(key))?.envelope;
@@ -47,12 +49,20 @@ export class Items {
     return this.#held.size;
   }
 
+  /** Whether these very bytes are held: most of what comes has come before, by another neighbour. */
+  holds(envelope: Uint8Array): boolean {
+    const held = this.#bySignature.get(signatureText(envelope));
+    return held !== undefined && Buffer.compare(held.envelope.bytes, envelope) === 0;
+  }
+
   /** Makes the set hold exactly `items`: what is gone goes, what is new or changed comes. */
   replace(items: Iterable<Item>): void {
     const next = new Map<string, Item>();
+    const bySignature = new Map<string, Item>();
     for (const item of items) {
       const text = keyText(item.key);
       next.set(text, item);
+      bySignature.set(signatureText(item.envelope.bytes), item);
       const held = this.#held.get(text);
       if (held === undefined || !isSame(held, item)) {
         this.digest.set(item.key, item.version.epoch, item.version.sequence);
@@ -64,12 +74,24 @@ export class Items {
       }
     }
     this.#held = next;
+    this.#bySignature = bySignature;
   }
 
   put(item: Item): void {
+    const text = keyText(item.key);
+    const replaced = this.#held.get(text);
+    if (replaced !== undefined) {
+      this.#bySignature.delete(signatureText(replaced.envelope.bytes));
+    }
     this.digest.set(item.key, item.version.epoch, item.version.sequence);
-    this.#held.set(keyText(item.key), item);
+    this.#held.set(text, item);
+    this.#bySignature.set(signatureText(item.envelope.bytes), item);
   }
+}
+
+/** An envelope ends with its signature; half of it tells envelopes apart. */
+function signatureText(envelope: Uint8Array): string {
+  return keyText(envelope.subarray(-32));
 }
 
 function isSame(a: Item, b: Item): boolean {

@@ -23,7 +23,7 @@ import { isUp, mayAnswer, type Session, Sessions } from './sessions.ts';
 import { SharedState } from './shared-state.ts';
 import { isRefusal, Sharing, verdictOf } from './sharing.ts';
 import { answerSync, isSyncMessage, openSync } from './sync.ts';
-import type { MemberStatus } from './table.ts';
+import type { MemberStatus, ReadRecord } from './table.ts';
 
 export interface MembershipInit {
   readonly identity: KeyPair;
@@ -43,6 +43,8 @@ export interface MembershipInit {
   /** What this node makes members with, if it may: the mesh key, or its own under its certificate. */
   readonly issuer?: Issuer;
   readonly random: Random;
+  /** Instead of readRecord itself. */
+  readonly read?: ReadRecord;
 }
 
 /** One member, as this node sees it. */
@@ -88,10 +90,16 @@ export class Membership {
     this.#random = random;
     this.#bootstrap = init.bootstrap;
     this.#memory = memory;
-    this.#shared = new SharedState({ self: this.#own.peer, trust, check });
+    this.#shared = new SharedState({
+      self: this.#own.peer,
+      trust,
+      check,
+      ...(init.read === undefined ? {} : { read: init.read }),
+    });
     this.#plan = new DialPlan({
       self: this.#own.peer,
       isLinked: (peer) => this.#sessions.isLinked(peer),
+      linked: () => this.#sessions.peers(),
       keepsToItsMachine: () => this.#own.record.isLocal,
     });
     const parts = {
@@ -100,6 +108,7 @@ export class Membership {
       sessions: this.#sessions,
       plan: this.#plan,
       outbox: this.#outbox,
+      random,
     };
     this.#sharing = new Sharing(parts);
     const knownPeers = (most: number): PeerAddresses[] => this.#knownPeers(most);
@@ -267,7 +276,7 @@ export class Membership {
     }
     if (this.#syncMs <= now.monotonicMs) {
       this.#syncMs = now.monotonicMs + this.#syncDelay();
-      for (const { peer } of this.#syncPartners()) {
+      for (const { peer } of this.#sessions.drawn(meshLimits.syncPeers, this.#random)) {
         this.#outbox.send(peer, openSync(this.#shared.items));
       }
     }
@@ -336,14 +345,5 @@ export class Membership {
 
   #syncDelay(): number {
     return jittered(this.#own.isClient ? meshLimits.clientSyncMs : meshLimits.syncMs, this.#random);
-  }
-
-  /** Some of the neighbours, drawn anew each time. */
-  #syncPartners(): Session[] {
-    const drawn = this.#sessions.up().map((session) => ({ session, order: this.#random.float() }));
-    return drawn
-      .sort((a, b) => a.order - b.order)
-      .slice(0, meshLimits.syncPeers)
-      .map(({ session }) => session);
   }
 }

@@ -24,13 +24,17 @@ export interface OwnRecordInit {
   readonly random: Random;
 }
 
-/** So many announcements in a row may be lost before a record runs out. */
-const announcementsPerLife = meshLimits.recordLifeMs / meshLimits.announceMs;
+/**
+ * Time between two announcements of one node. Everybody hears everybody: in a large mesh each speaks more rarely, so
+ * that what a node hears hardly grows.
+ */
+export function announceEveryMs(members: number): number {
+  const wantedMs = Math.max(meshLimits.announceMs, members * meshLimits.announceShareMs);
+  return Math.min(wantedMs, recordLimits.lifeMs / meshLimits.announcementsPerLife);
+}
 
-/** Everybody hears everybody: with the time between announcements, what each hears grows far less than the mesh. */
-function recordLifeMs(members: number): number {
-  const stretch = Math.max(1, members / meshLimits.fullMesh);
-  return Math.min(meshLimits.recordLifeMs * stretch, recordLimits.lifeMs);
+function recordLifeMs(everyMs: number): number {
+  return Math.max(meshLimits.recordLifeMs, everyMs * meshLimits.announcementsPerLife);
 }
 
 export class OwnRecord {
@@ -104,14 +108,14 @@ export class OwnRecord {
     const { epoch, sequence } = this.#version;
     this.#version = { epoch, sequence: sequence + 1 };
     this.#lastMs = now.monotonicMs;
-    const lifeMs = recordLifeMs(members);
-    this.#dueMs = now.monotonicMs + jittered(lifeMs / announcementsPerLife, random);
+    const everyMs = announceEveryMs(members);
+    this.#dueMs = now.monotonicMs + jittered(everyMs, random);
     const record: PeerRecord = {
       ...this.#facts,
       ...this.#version,
       peerId: identity.peerId,
       issuedMs: Math.floor(now.wallMs),
-      expiresMs: Math.floor(now.wallMs + lifeMs),
+      expiresMs: Math.floor(now.wallMs + recordLifeMs(everyMs)),
       certificate: certificate.bytes,
       left: this.#hasLeft,
       role: includesRole(certificate.role, role) ? role : certificate.role,

@@ -3,6 +3,7 @@ import type { Certificate } from '../trust/certificate.ts';
 import type { PeerId } from '../trust/keys.ts';
 import type { Role } from '../trust/roles.ts';
 import { meshLimits } from '../util/limits.ts';
+import type { Random } from '../util/random.ts';
 
 export interface Session {
   readonly peer: PeerId;
@@ -14,6 +15,8 @@ export interface Session {
   admittedByThem: boolean;
   /** Monotonic time at which something was last said again. */
   repeatedMs: number;
+  /** Monotonic time of the last comparison because messages may have been lost. */
+  comparedMs: number;
   /** Monotonic times of the last questions of the peer that were answered. */
   answeredMs: number[];
   /** False items that the peer has sent. */
@@ -44,6 +47,13 @@ export function mayAnswer(session: Session, nowMs: number): boolean {
   return may;
 }
 
+/** Whether what may have been lost is worth one more comparison now; it is counted then. */
+export function mayCompare(session: Session, nowMs: number): boolean {
+  const may = nowMs - session.comparedMs >= meshLimits.repeatMs;
+  session.comparedMs = may ? nowMs : session.comparedMs;
+  return may;
+}
+
 /** Monotonic time at which an unanswered hello is said again. */
 export function repeatDueMs(session: Session): number {
   const isWaiting = session.helloSent && session.closeMs === undefined && !isUp(session);
@@ -61,6 +71,7 @@ export class Sessions {
       theirs: undefined,
       admittedByThem: false,
       repeatedMs: sinceMs,
+      comparedMs: Number.NEGATIVE_INFINITY,
       answeredMs: [],
       strikes: 0,
       closeMs: undefined,
@@ -85,6 +96,19 @@ export class Sessions {
     return this.all().filter(isUp);
   }
 
+  /** At most `most` of those that are up, drawn anew each time. */
+  drawn(most: number, random: Random): Session[] {
+    return this.up()
+      .map((session) => ({ session, order: random.float() }))
+      .sort((a, b) => a.order - b.order)
+      .slice(0, most)
+      .map(({ session }) => session);
+  }
+
+  peers(): IterableIterator<PeerId> {
+    return this.#sessions.keys();
+  }
+
   isLinked(peer: PeerId): boolean {
     return this.#sessions.has(peer);
   }
@@ -102,7 +126,13 @@ export class Sessions {
 
   /** The next of all deadlines. */
   nextMs(): number {
-    const times = this.all().flatMap((session) => [deadlineOf(session), repeatDueMs(session)]);
-    return Math.min(Number.POSITIVE_INFINITY, ...times);
+    // Asked after every step: no lists here.
+    let nextMs = Number.POSITIVE_INFINITY;
+    for (const session of this.#sessions.values()) {
+      if (!isUp(session)) {
+        nextMs = Math.min(nextMs, deadlineOf(session), repeatDueMs(session));
+      }
+    }
+    return nextMs;
   }
 }

@@ -1,14 +1,14 @@
 // Everything signed that the members share, behind one entrance: uses, revocations, records and verdicts. Every
 // envelope is taken here or refused, whoever brought it and by whatever way.
 import { checkEnvelope, type Envelope, readEnvelope } from '../trust/envelope.ts';
-import { keyText, type PeerId, peerIdOf, publicKeyOf, type SignatureCheck } from '../trust/keys.ts';
+import { keyText, type PeerId, publicKeyOf, type SignatureCheck } from '../trust/keys.ts';
 import type { MeshTrust } from '../trust/mesh-trust.ts';
 import { assertInvariant, MeshnodeError } from '../util/errors.ts';
 import { readDeath } from './death.ts';
 import { fixedItem, type Item, Items, versionedItem } from './items.ts';
 import type { PeerRecord } from './record.ts';
 import { readRecord } from './record-codec.ts';
-import { type Forgotten, RecordTable, type TableEntry } from './table.ts';
+import { type Forgotten, RecordTable, type RecordTableInit, type TableEntry } from './table.ts';
 import { compareVersions, type RecordVersion } from './version.ts';
 
 /** What became of an envelope. */
@@ -29,10 +29,8 @@ export type Taken =
   /** Held already, or something newer is. */
   | { readonly what: 'nothing' };
 
-export interface SharedStateInit {
+export interface SharedStateInit extends RecordTableInit {
   readonly self: PeerId;
-  readonly trust: MeshTrust;
-  readonly check: SignatureCheck;
 }
 
 const nothing: Taken = { what: 'nothing' };
@@ -41,16 +39,19 @@ export class SharedState {
   readonly table: RecordTable;
   readonly items = new Items();
   readonly #self: PeerId;
+  readonly #selfKey: Uint8Array;
   readonly #trust: MeshTrust;
   readonly #check: SignatureCheck;
   /** What the items were last made of. */
   #collected = { trust: -1, removals: -1 };
 
-  constructor({ self, trust, check }: SharedStateInit) {
+  constructor({ self, ...parts }: SharedStateInit) {
+    const { trust, check } = parts;
     this.#self = self;
+    this.#selfKey = requireKey(self);
     this.#trust = trust;
     this.#check = check;
-    this.table = new RecordTable({ trust, check });
+    this.table = new RecordTable(parts);
     this.#collect();
   }
 
@@ -59,6 +60,9 @@ export class SharedState {
    * signed it or brought it; `certificate_*`, `token_used_up` and the like may be news that has not come here yet.
    */
   take(bytes: Uint8Array, wallMs: number): Taken {
+    if (this.items.holds(bytes)) {
+      return nothing;
+    }
     const envelope = readEnvelope(bytes, this.#trust.meshId);
     switch (envelope.kind) {
       case 'use':
@@ -119,7 +123,7 @@ export class SharedState {
   }
 
   #takeRecord(envelope: Envelope, wallMs: number): Taken {
-    if (peerIdOf(envelope.signer) === this.#self) {
+    if (Buffer.compare(envelope.signer, this.#selfKey) === 0) {
       return this.#seeOwnRecord(envelope);
     }
     const offer = this.table.offerRecord(envelope, wallMs);
@@ -160,7 +164,11 @@ function recordItem({ record, envelope }: TableEntry): Item {
 }
 
 function deathItem(subject: PeerId, version: RecordVersion, envelope: Envelope): Item {
-  const subjectKey = publicKeyOf(subject);
-  assertInvariant(subjectKey !== undefined, 'the subject of a verdict has a key');
-  return versionedItem('death', [envelope.signer, subjectKey], version, envelope);
+  return versionedItem('death', [envelope.signer, requireKey(subject)], version, envelope);
+}
+
+function requireKey(peer: PeerId): Uint8Array {
+  const key = publicKeyOf(peer);
+  assertInvariant(key !== undefined, 'a node is called by its key');
+  return key;
 }

@@ -4,6 +4,8 @@ import type { Certificate } from '../trust/certificate.ts';
 import type { Envelope } from '../trust/envelope.ts';
 import type { PeerId } from '../trust/keys.ts';
 import { asMeshnodeError, type MeshnodeError } from '../util/errors.ts';
+import { meshLimits } from '../util/limits.ts';
+import type { Random } from '../util/random.ts';
 import { sealDeath } from './death.ts';
 import type { DialPlan } from './dial-plan.ts';
 import type { HearingVerdict, Now } from './membership-events.ts';
@@ -11,7 +13,7 @@ import { splitItems } from './message-codec.ts';
 import type { Outbox } from './outbox.ts';
 import type { OwnNode } from './own-node.ts';
 import type { PeerRecord } from './record.ts';
-import type { Sessions } from './sessions.ts';
+import type { Session, Sessions } from './sessions.ts';
 import type { SharedState, Taken } from './shared-state.ts';
 
 export interface SharingParts {
@@ -20,6 +22,7 @@ export interface SharingParts {
   readonly sessions: Sessions;
   readonly plan: DialPlan;
   readonly outbox: Outbox;
+  readonly random: Random;
 }
 
 /** An envelope that was taken, or why it was not: most refusals are nobody's fault. */
@@ -129,7 +132,7 @@ export class Sharing {
     }
     // Who comes and who goes is told at once; the rest travels by broadcast and comparison.
     if (first || left) {
-      this.#flood(envelope, source);
+      this.#passOn(envelope, source);
     }
   }
 
@@ -155,10 +158,22 @@ export class Sharing {
     }
   }
 
+  /** To every neighbour: what somebody's standing hangs on must not wait for a comparison. */
   #flood(envelope: Envelope, source: PeerId): void {
-    for (const { peer } of this.#parts.sessions.up()) {
+    this.#send(envelope, source, this.#parts.sessions.up());
+  }
+
+  /** To some neighbours: who passes on to eight drawn ones leaves out one member in three thousand. */
+  #passOn(envelope: Envelope, source: PeerId): void {
+    const { sessions, random } = this.#parts;
+    this.#send(envelope, source, sessions.drawn(meshLimits.passOn, random));
+  }
+
+  #send({ bytes }: Envelope, source: PeerId, sessions: readonly Session[]): void {
+    const messages = splitItems([bytes]);
+    for (const { peer } of sessions) {
       if (peer !== source) {
-        this.#parts.outbox.send(peer, ...splitItems([envelope.bytes]));
+        this.#parts.outbox.send(peer, ...messages);
       }
     }
   }

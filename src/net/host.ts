@@ -24,7 +24,7 @@ import {
   type ServiceFactory,
 } from './libp2p-node.ts';
 import { LinkPulse } from './link-pulse.ts';
-import { type LinkedConnection, Links } from './links.ts';
+import { deadBeside, type LinkedConnection, Links } from './links.ts';
 import { Listening, type ListenOptions } from './listening.ts';
 import type {
   Gate,
@@ -231,28 +231,38 @@ export class Libp2pHost implements Network {
   }
 
   #onOpen(connection: Connection): void {
-    const peer = connection.remotePeer.toString();
-    if (this.#closing !== undefined || this.#links.to(peer).length >= netLimits.linksPerPeer) {
+    const linked = this.#linkOf(connection);
+    const others = this.#links.to(linked.link.peer);
+    const dead = deadBeside(linked, others);
+    if (this.#closing !== undefined || others.length - dead.length >= netLimits.linksPerPeer) {
       connection.abort(new MeshnodeError('peer_unreachable', 'No more connections to this peer.'));
       return;
     }
     this.#parts.inbound.watch(connection);
-    const linked = {
-      connection,
-      link: {
-        id: randomId(this.#components.random, 12),
-        peer,
-        path: pathOf(connection.remoteAddr) ?? 'memory',
-        direction: connection.direction,
-        remoteAddress: connection.remoteAddr.decapsulateCode(CODE_P2P).toString(),
-        openedMs: this.#components.clock.wallMs(),
-      },
-    };
     this.#links.add(linked);
+    for (const { connection: old } of dead) {
+      old.abort(new MeshnodeError('stream_broken', 'The peer has connected anew.'));
+    }
     new LinkPulse(connection, {
       clock: this.#components.clock,
       ping: (signal) => this.#ping(linked, signal),
     });
+  }
+
+  #linkOf(connection: Connection): LinkedConnection {
+    const { random, clock } = this.#components;
+    return {
+      connection,
+      sinceMs: clock.monotonicMs(),
+      link: {
+        id: randomId(random, 12),
+        peer: connection.remotePeer.toString(),
+        path: pathOf(connection.remoteAddr) ?? 'memory',
+        direction: connection.direction,
+        remoteAddress: connection.remoteAddr.decapsulateCode(CODE_P2P).toString(),
+        openedMs: clock.wallMs(),
+      },
+    };
   }
 
   #onClose(connection: Connection): void {

@@ -2,12 +2,26 @@
 import type { Connection } from '@libp2p/interface';
 import type { PeerId } from '../trust/keys.ts';
 import { Emitter } from '../util/async.ts';
+import { netLimits } from '../util/limits.ts';
 import type { Logger } from '../util/logging.ts';
 import type { Link, LinkEvent, PathKind } from './network.ts';
 
 export interface LinkedConnection {
   readonly link: Link;
   readonly connection: Connection;
+  /** Monotonic time of its opening. */
+  readonly sinceMs: number;
+}
+
+/**
+ * Those of a peer's links that one more says are dead: nobody dials a peer again by a path that works, so its process
+ * is a new one, or it has lost what this side still believes in. Links of one moment are twins, dialled from both sides.
+ */
+export function deadBeside(next: LinkedConnection, links: readonly LinkedConnection[]): LinkedConnection[] {
+  const isOlder = ({ sinceMs }: LinkedConnection): boolean => next.sinceMs - sinceMs > netLimits.twinLinksMs;
+  return next.link.direction === 'inbound'
+    ? links.filter((one) => one.link.path === next.link.path && isOlder(one))
+    : [];
 }
 
 export class Links {

@@ -40,6 +40,9 @@ class Forces {
 
   /** What puts a certificate out, or one of those above it. */
   against(certificate: Certificate): Revocation[] {
+    if (this.#ofPeer.size === 0) {
+      return []; // As good as always, and everybody is judged every few seconds.
+    }
     return chainOf(certificate).flatMap((link) =>
       (this.#ofPeer.get(keyText(link.peerKey)) ?? []).filter((revocation) => revokes(revocation, link)),
     );

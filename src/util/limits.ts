@@ -391,10 +391,14 @@ export const meshLimits = {
   records: 4096,
   /** Difference between two machines' clocks that is put up with: what NTP loses in a bad week is far less. */
   clockToleranceMs: 5 * 60_000,
-  /** How long a record holds without a newer one: six announcements may be lost in a row. */
+  /** How long a record holds without a newer one, in a small mesh. */
   recordLifeMs: 120_000,
-  /** Time between two announcements of a node that has nothing new to say, in a mesh of up to `fullMesh` members. */
+  /** So many broadcasts of one node may be lost in a row; a comparison of digests brings each of them as well. */
+  announcementsPerLife: 4,
+  /** Time between two announcements of a node that has nothing new to say, in a small mesh. */
   announceMs: 20_000,
+  /** The same of all nodes together, in a larger mesh: what a node hears does not grow with it. */
+  announceShareMs: 1_250,
   /** Shortest time between two announcements: changes in between go into the next. */
   announceLeastMs: 1_000,
   /** Share by which waits differ from node to node, so that the mesh does not beat in step. */
@@ -403,6 +407,8 @@ export const meshLimits = {
   syncMs: 30_000,
   /** The same for a client, which hears no broadcasts. */
   clientSyncMs: 10_000,
+  /** Neighbours that a member's first and last record are passed on to at once, by each that hears of it. */
+  passOn: 8,
   /** Bytes of items in one answer. */
   answerBytes: 2 * MiB,
   /** Questions of one neighbour that are answered in `answerWindowMs`: an exchange takes three. */
@@ -498,8 +504,8 @@ export const quicLimits = {
 export const recordLimits = {
   /** Encoded record, bytes: 1000 nodes cost 32 MiB at most, usually a hundredth of it. */
   payloadBytes: 32 * KiB,
-  /** Time from issue to expiry: how long a node that crashed can still be believed in. */
-  lifeMs: 10 * 60_000,
+  /** Time from issue to expiry: how long a node that crashed can be believed in if none of its neighbours says so. */
+  lifeMs: 60 * 60_000,
   /** UTF-8 bytes of a node's name. */
   nameBytes: 128,
   /** UTF-8 bytes of a version, a feature, a kind, an architecture, a quantisation or a build. */
@@ -561,6 +567,21 @@ export const pipeLimits = {
 
 /** Broadcasts by gossipsub. */
 export const gossipsubLimits = {
+  /**
+   * Peers that each passes everything on to. Fewer than gossipsub's 6, 4 and 12: comparing digests makes up for what is
+   * lost, and each one more costs every node a copy of every announcement.
+   */
+  degree: { wanted: 4, fewest: 3, most: 6 },
+  /** Of these, peers that this node has dialled itself: nobody can surround it by dialling it. */
+  dialledDegree: 1,
+  /** Other peers that are told each second what is new; they ask for what they lack. */
+  told: 3,
+  /** Seconds for which something is told of. */
+  toldHeartbeats: 3,
+  /** Bytes of the name of an envelope among them. */
+  messageIdBytes: 20,
+  /** A peer is told not to send a copy only of what is longer: the telling costs as much as a copy of an announcement. */
+  unwantedBytes: 8 * KiB,
   /** One RPC, bytes. A larger one costs its sender the stream. */
   rpcBytes: 256 * KiB,
   /** Envelopes of one RPC, and message ids asked for in one: the answer to them is one RPC. */
@@ -569,11 +590,11 @@ export const gossipsubLimits = {
   rpcMessageIds: 4_096,
   /** Subscriptions of one RPC, and control messages of each kind: there is one topic. */
   rpcControls: 64,
-  /** Bytes that wait for a slow peer before its stream is given up: all announcements of 20 s in a mesh of 1000. */
+  /** Bytes that wait for a slow peer before its stream is given up: an announcement of each node of a mesh of 1000. */
   unsentBytes: 2 * MiB,
   /** Inbound streams from one peer on one connection: the one in use, and the next while that ends. */
   streamsPerPeer: 2,
-  /** Envelopes new to this node that one peer may pass on at once, and a second. 4096 members announce 205 a second. */
+  /** Envelopes new to this node that one peer may pass on at once, and a second: all members may have news in one minute. */
   envelopesAtOnce: 4_096,
   envelopesPerSecond: 256,
   /** How often a stream that broke is opened anew. A refused one is an offence; one a second is forgotten. */
@@ -686,6 +707,8 @@ export const netLimits = {
   upgradeMs: 5_000,
   /** Connections in all. */
   connections: 1024,
+  /** Two links of one path that open within this time were dialled from both sides; a later one replaces an older one. */
+  twinLinksMs: 1_500,
   /** Connections of one peer: two paths, each dialled from both sides. */
   linksPerPeer: 4,
   /** Time for an inbound stream to name its protocol. */

@@ -3,6 +3,7 @@
 // to be compared with real processes.
 import type { HearingVerdict } from '../../src/mesh/membership-events.ts';
 import type { PeerId } from '../../src/trust/keys.ts';
+import { gossipsubLimits } from '../../src/util/limits.ts';
 import type { Random } from '../../src/util/random.ts';
 import { chance, shuffled } from './random-streams.ts';
 import type { Scheduled, VirtualClock } from './virtual-clock.ts';
@@ -18,22 +19,24 @@ export interface BroadcastParameters {
   readonly toldHeartbeats: number;
   /** How long a message is known again. */
   readonly seenMs: number;
-  /** Bytes around one envelope, and of one message id in what is told and asked for. */
+  /** Bytes around one envelope, around a list of message ids that is told or asked for, and of one id in it. */
   readonly messageBytes: number;
+  readonly controlBytes: number;
   readonly idBytes: number;
   /** Probability that a message is lost on one hop; 1: nothing ever arrives. */
   readonly drop: number;
 }
 
-/** The defaults of gossipsub 1.1; the bytes are those of its protobuf RPC around a short topic. */
+/** What a node asks of gossipsub, and its defaults; the bytes are those of its protobuf RPC around our topic. */
 export const gossipsubParameters: BroadcastParameters = {
-  degree: { wanted: 6, fewest: 4, most: 12 },
-  told: 6,
+  degree: gossipsubLimits.degree,
+  told: gossipsubLimits.told,
   heartbeatMs: 1_000,
-  toldHeartbeats: 3,
+  toldHeartbeats: gossipsubLimits.toldHeartbeats,
   seenMs: 120_000,
-  messageBytes: 85,
-  idBytes: 115,
+  messageBytes: 20,
+  controlBytes: 18,
+  idBytes: gossipsubLimits.messageIdBytes + 2,
   drop: 0,
 };
 
@@ -168,18 +171,19 @@ export class BroadcastModel {
         }
       }
     }
-    for (const peer of shuffled(this.#random, [...state.eager]).slice(most)) {
+    const tooMany = state.eager.size > most ? shuffled(this.#random, [...state.eager]).slice(wanted) : [];
+    for (const peer of tooMany) {
       state.eager.delete(peer);
       this.#members.get(peer)?.eager.delete(own);
     }
   }
 
   #tell(from: MemberState, to: PeerId, messages: readonly Message[]): void {
-    this.#count(from, messages.length * this.parameters.idBytes);
+    this.#count(from, this.#listBytes(messages));
     this.#hop(from, to, this.#network.delayMs(), (state, via) => {
       const lacking = messages.filter((message) => !state.seen.has(message.id));
       if (lacking.length > 0) {
-        this.#count(state, lacking.length * this.parameters.idBytes);
+        this.#count(state, this.#listBytes(lacking));
         this.#hop(state, via, this.#network.delayMs(), (asked, asking) => {
           for (const message of lacking) {
             this.#pass(asked, asking, message);
@@ -214,6 +218,10 @@ export class BroadcastModel {
 
   #scheduleHeartbeat(state: MemberState, delayMs: number): void {
     state.heartbeat = this.#clock.after(delayMs, () => this.#beat(state));
+  }
+
+  #listBytes(messages: readonly Message[]): number {
+    return this.parameters.controlBytes + messages.length * this.parameters.idBytes;
   }
 
   #count(state: MemberState, bytes: number): void {

@@ -1,15 +1,18 @@
 // `node test/sim/figures.ts --sizes 10,100,1000`: what membership costs a node, and how fast an announcement
-// spreads, by the real code over the model of broadcast. 1000 nodes take some minutes.
+// spreads, by the real code over the model of broadcast. 1000 nodes take a while.
 import { parseArgs } from 'node:util';
 import { Membership } from '../../src/mesh/membership.ts';
 import type { MembershipEffect } from '../../src/mesh/membership-events.ts';
+import { announceEveryMs } from '../../src/mesh/own-record.ts';
 import { type LocalFacts, noFacts, type RecordModel } from '../../src/mesh/record.ts';
+import { readRecord } from '../../src/mesh/record-codec.ts';
 import { issueCertificate } from '../../src/trust/certificate.ts';
 import { checkSignature, KeyPair, keyBytes, keyText } from '../../src/trust/keys.ts';
 import { MeshTrust } from '../../src/trust/mesh-trust.ts';
+import type { Random } from '../../src/util/random.ts';
 import { BroadcastModel, gossipsubParameters } from './broadcast-model.ts';
 import { pick, randomStream } from './random-streams.ts';
-import { rememberingCheck } from './remembering-check.ts';
+import { rememberingCheck, rememberingRead } from './remembering.ts';
 import { SimulatedNode, type Surroundings } from './simulated-node.ts';
 import { startOfTimeMs, VirtualClock } from './virtual-clock.ts';
 import { calmNetwork, VirtualNetwork } from './virtual-network.ts';
@@ -24,7 +27,8 @@ export interface Figures {
   readonly allMs: number;
 }
 
-const warmUpMs = 120_000;
+/** Until links, and whom broadcasts are passed on to, are as they stay. */
+const settleMs = 60_000;
 const minuteMs = 60_000;
 const samples = 5;
 
@@ -59,12 +63,22 @@ export function measureMesh(size: number, seed: number): Figures {
   const network = new VirtualNetwork(clock, randomStream(seed, 'network'), calmNetwork);
   const broadcast = new BroadcastModel(clock, randomStream(seed, 'broadcast'), network, gossipsubParameters);
   const spread = new Spread(clock);
-  const stepped: Surroundings['stepped'] = (node, _event, effects) => spread.stepped(node, effects);
-  const nodes = startMesh(size, seed, { clock, network, broadcast, stepped });
-  clock.runUntil(warmUpMs);
+  const records: Uint8Array[] = [];
+  const stepped: Surroundings['stepped'] = (node, event, effects) => {
+    spread.stepped(node, effects);
+    if (event.type === 'started') {
+      records.push(...effects.flatMap((effect) => (effect.type === 'broadcast' ? [effect.envelope] : [])));
+    }
+  };
+  const nodes = startMesh(size, seed, { clock, network, broadcast, stepped, keepsMemories: false });
+  acquaint(nodes, records);
+  const windowMs = Math.max(minuteMs, announceEveryMs(size));
+  spreadOut(nodes, windowMs, clock, randomStream(seed, 'phases'));
+  clock.runUntil(settleMs + windowMs);
   const before = total(nodes, broadcast, network);
-  clock.runUntil(warmUpMs + minuteMs);
+  clock.runUntil(settleMs + 2 * windowMs);
   const after = total(nodes, broadcast, network);
+  const nodeMinutes = (size * windowMs) / minuteMs;
   const random = randomStream(seed, 'changes');
   const times = Array.from({ length: samples }, (_, change) => {
     const node = pick(random, nodes);
@@ -77,8 +91,8 @@ export function measureMesh(size: number, seed: number): Figures {
   });
   return {
     nodes: size,
-    broadcastBytes: (after.broadcast - before.broadcast) / size,
-    linkBytes: (after.links - before.links) / size,
+    broadcastBytes: (after.broadcast - before.broadcast) / nodeMinutes,
+    linkBytes: (after.links - before.links) / nodeMinutes,
     halfMs: median(times.map((each) => each[Math.floor((size - 1) / 2)] ?? Number.NaN)),
     allMs: median(times.map((each) => each[size - 2] ?? Number.NaN)),
   };
@@ -119,9 +133,35 @@ class Spread {
   }
 }
 
-/** Members by the mesh key's own word, who know a few of those that started before them. */
+/** Everybody hears of everybody, as if they had been one mesh for long: 1000 joins would take longer than all the rest. */
+function acquaint(nodes: readonly SimulatedNode[], records: readonly Uint8Array[]): void {
+  for (const [number, { process }] of nodes.entries()) {
+    for (const [author, envelope] of records.entries()) {
+      if (author !== number) {
+        process?.take({ type: 'heard', peer: nodes[author]?.peer ?? '', envelope });
+      }
+    }
+  }
+}
+
+/** Nodes of a mesh that has lived for long do not announce themselves at the same time. */
+function spreadOut(
+  nodes: readonly SimulatedNode[],
+  roundMs: number,
+  clock: VirtualClock,
+  random: Random,
+): void {
+  for (const { name, process } of nodes) {
+    clock.after(settleMs + random.float() * roundMs, () => {
+      process?.take({ type: 'facts', facts: ordinaryFacts(name, 0) });
+    });
+  }
+}
+
+/** Members by the mesh key's own word, who dial a few of each other first; all started at once. */
 function startMesh(size: number, seed: number, surroundings: Surroundings): SimulatedNode[] {
   const check = rememberingCheck(checkSignature);
+  const read = rememberingRead(readRecord);
   const key = KeyPair.fromSeed(randomStream(seed, 'mesh key').bytes(keyBytes));
   const meshId = keyText(key.publicKey);
   const known = randomStream(seed, 'bootstrap');
@@ -138,19 +178,18 @@ function startMesh(size: number, seed: number, surroundings: Surroundings): Simu
       meshId,
       trust,
       check,
+      read,
       certificate,
       role: 'serve',
       facts: ordinaryFacts(name, 0),
-      bootstrap: Array.from({ length: Math.min(number, 4) }, () => pick(known, nodes)).flatMap((other) =>
+      bootstrap: Array.from({ length: Math.min(number, 2) }, () => pick(known, nodes)).flatMap((other) =>
         other?.address === undefined ? [] : [{ peerId: other.peer, addresses: [other.address] }],
       ),
       isFounder: true,
       random: randomStream(seed, `thoughts of ${number}`),
     });
     nodes.push(node);
-    surroundings.clock.at((number * warmUpMs) / 4 / size, () => {
-      node.start({ skewMs: 0, driftPpm: 0 }, undefined, { membership, trust });
-    });
+    node.start({ skewMs: 0, driftPpm: 0 }, undefined, { membership, trust });
   }
   return nodes;
 }

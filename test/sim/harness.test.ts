@@ -214,11 +214,15 @@ describe('the virtual network', () => {
 });
 
 describe('the broadcast model', () => {
+  /** Gossipsub's own defaults: what the model does is asked here, not what a node wants of it. */
+  const defaults = { degree: { wanted: 6, fewest: 4, most: 12 }, told: 6 };
+
   function mesh(count: number, drop = 0) {
     const clock = new VirtualClock();
     const network = new VirtualNetwork(clock, randomStream(1, 'network'), calmNetwork);
     const model = new BroadcastModel(clock, randomStream(1, 'broadcast'), network, {
       ...gossipsubParameters,
+      ...defaults,
       drop,
     });
     const processes = Array.from({ length: count }, (_, index) => new Listener(`p${index}`));

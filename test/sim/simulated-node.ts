@@ -8,6 +8,7 @@ import type { KeyPair, PeerId } from '../../src/trust/keys.ts';
 import type { MeshTrust } from '../../src/trust/mesh-trust.ts';
 import type { ErrorCode } from '../../src/util/errors.ts';
 import type { BroadcastMember, BroadcastModel } from './broadcast-model.ts';
+import { rememberedByIdentity } from './remembering.ts';
 import { type ClockError, ProcessClock, type Scheduled, type VirtualClock } from './virtual-clock.ts';
 import type { NetworkProcess, VirtualNetwork } from './virtual-network.ts';
 
@@ -16,6 +17,8 @@ export interface Surroundings {
   readonly clock: VirtualClock;
   readonly network: VirtualNetwork;
   readonly broadcast: BroadcastModel;
+  /** Whether nodes write down what must outlive them: by default they do. */
+  readonly keepsMemories?: boolean;
   /** Called after each step with what came of it. */
   readonly stepped: (
     node: SimulatedNode,
@@ -73,6 +76,10 @@ export interface MembershipWithTrust {
   /** What the membership judges by, for whoever signs in its name. */
   readonly trust: MeshTrust;
 }
+
+/** What is told to many is the same message to each. */
+const encoded = rememberedByIdentity(encodeMessage);
+const read = rememberedByIdentity(readMessage);
 
 interface ProcessParts extends MembershipWithTrust {
   readonly clock: ProcessClock;
@@ -153,7 +160,7 @@ export class NodeProcess implements NetworkProcess, BroadcastMember {
   }
 
   received(peer: PeerId, bytes: Uint8Array): void {
-    this.take({ type: 'message', peer, message: readMessage(bytes) });
+    this.take({ type: 'message', peer, message: read(bytes) });
   }
 
   hear(envelope: Uint8Array, via: PeerId): HearingVerdict {
@@ -189,7 +196,7 @@ export class NodeProcess implements NetworkProcess, BroadcastMember {
     const { network, broadcast } = this.#surroundings;
     switch (effect.type) {
       case 'send':
-        network.send(this, effect.peer, encodeMessage(effect.message));
+        network.send(this, effect.peer, encoded(effect.message));
         break;
       case 'dial':
         network.dial(this, effect.peer, effect.addresses);
@@ -201,7 +208,9 @@ export class NodeProcess implements NetworkProcess, BroadcastMember {
         broadcast.publish(this.peer, effect.envelope);
         break;
       case 'remember':
-        this.#node.memories.push(this.membership.memory());
+        if (this.#surroundings.keepsMemories ?? true) {
+          this.#node.memories.push(this.membership.memory());
+        }
         break;
       case 'notice':
         break;

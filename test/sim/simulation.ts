@@ -13,7 +13,7 @@ import {
 } from './invariants.ts';
 import { Population } from './population.ts';
 import { randomStream } from './random-streams.ts';
-import { rememberingCheck } from './remembering-check.ts';
+import { rememberingCheck } from './remembering.ts';
 import {
   type Action,
   makeScenario,

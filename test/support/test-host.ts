@@ -1,11 +1,14 @@
 // Hosts for tests: on loopback, any free port, everything allowed unless the test says otherwise.
 import { createHost, type HostOptions, type Libp2pHost } from '../../src/net/host.ts';
-import { systemClock } from '../../src/util/clock.ts';
+import { type Clock, systemClock } from '../../src/util/clock.ts';
 import { silentLogger } from '../../src/util/logging.ts';
 import { systemRandom } from '../../src/util/random.ts';
 
 /** A started host over TCP alone. */
-export function testHost(options: Partial<HostOptions> = {}): Promise<Libp2pHost> {
+export function testHost(
+  options: Partial<HostOptions> = {},
+  clock: Clock = systemClock,
+): Promise<Libp2pHost> {
   return createHost(
     {
       keySeed: systemRandom.bytes(32),
@@ -15,6 +18,6 @@ export function testHost(options: Partial<HostOptions> = {}): Promise<Libp2pHost
       gate: () => true,
       ...options,
     },
-    { clock: systemClock, random: systemRandom, log: silentLogger },
+    { clock, random: systemRandom, log: silentLogger },
   );
 }

@@ -8,6 +8,7 @@ function newPlan({ linked = new Set<string>(), isLocal = false } = {}): DialPlan
   return new DialPlan({
     self: 'self',
     isLinked: (peer) => linked.has(peer),
+    linked: () => linked,
     keepsToItsMachine: () => isLocal,
   });
 }

@@ -1,4 +1,6 @@
 import { describe, expect, it } from 'vitest';
+import { helloTo } from '../../../src/mesh/admission.ts';
+import type { MembershipEvent } from '../../../src/mesh/membership-events.ts';
 import { OwnRecord } from '../../../src/mesh/own-record.ts';
 import { noFacts, type PeerRecord } from '../../../src/mesh/record.ts';
 import { meshLimits } from '../../../src/util/limits.ts';
@@ -101,6 +103,22 @@ describe('coming back', () => {
     expect(mesh.isLinked(again, b)).toBe(true);
     expect(mesh.seenBy(b)[again.peer]).toBe('alive');
     expect(recordSeenBy(mesh, b, a)?.epoch).toBe(memory.epoch + 1);
+  });
+
+  it('a new process whose old link still stands is answered at once, whatever was lost with that', () => {
+    const mesh = new TestMembers();
+    const founder = mesh.founder();
+    const a = mesh.newcomer([founder]);
+    mesh.pass(minuteMs);
+    const hello = helloTo(a.trust, a.certificate, false, mesh.now());
+    const told = (event: MembershipEvent): string[] =>
+      founder.machine
+        .step(event, mesh.now())
+        .flatMap((effect) => (effect.type === 'send' ? [effect.message.type] : []));
+    expect(told({ type: 'lost', peer: a.peer })).toEqual(['digest']);
+    expect(told({ type: 'message', peer: a.peer, message: hello })).toEqual(['hello', 'admitted', 'digest']);
+    expect(told({ type: 'lost', peer: a.peer })).toEqual([]);
+    expect(told({ type: 'message', peer: a.peer, message: hello })).toEqual([]);
   });
 
   it('a member that lost its memory learns its epoch from the others and goes on', () => {

@@ -51,15 +51,15 @@ describe('the announcements of a node', () => {
 
   it.each([
     [1, meshLimits.announceMs],
-    [meshLimits.fullMesh, meshLimits.announceMs],
-    [3 * meshLimits.fullMesh, 3 * meshLimits.announceMs],
-    [4096, (recordLimits.lifeMs / meshLimits.recordLifeMs) * meshLimits.announceMs],
+    [meshLimits.announceMs / meshLimits.announceShareMs, meshLimits.announceMs],
+    [100, 100 * meshLimits.announceShareMs],
+    [4096, recordLimits.lifeMs / meshLimits.announcementsPerLife],
   ])('of a mesh of %i members come about every %i ms', (members, everyMs) => {
     const own = newRecord();
     const record = announced(own, members);
     expect(Math.abs(own.dueMs - now.monotonicMs - everyMs)).toBeLessThanOrEqual(everyMs * meshLimits.jitter);
     expect(record.expiresMs - record.issuedMs).toBe(
-      (everyMs / meshLimits.announceMs) * meshLimits.recordLifeMs,
+      Math.max(everyMs * meshLimits.announcementsPerLife, meshLimits.recordLifeMs),
     );
   });
 

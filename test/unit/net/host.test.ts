@@ -11,6 +11,8 @@ import type { Libp2pHost } from '../../../src/net/host.ts';
 import type { LinkEvent } from '../../../src/net/network.ts';
 import { protocols } from '../../../src/trust/gate.ts';
 import { KeyPair } from '../../../src/trust/keys.ts';
+import { systemClock } from '../../../src/util/clock.ts';
+import { netLimits } from '../../../src/util/limits.ts';
 import { systemRandom } from '../../../src/util/random.ts';
 import { stockNode } from '../../support/stock-libp2p.ts';
 import { testHost } from '../../support/test-host.ts';
@@ -102,6 +104,35 @@ describe('a host', () => {
       ['closed', 0],
     ]);
   });
+
+  it.each(['quic', 'tcp'] as const)(
+    'takes a peer that dials again over %s for a new process, and its old link for dead',
+    async (path) => {
+      let laterMs = 0;
+      const clock = { ...systemClock, monotonicMs: () => systemClock.monotonicMs() + laterMs };
+      const keySeed = systemRandom.bytes(32);
+      const transports = { quic: path === 'quic', tcp: path === 'tcp' };
+      const here = await make({ transports }, clock);
+      // The first life goes on without a word, as the machine of a killed process seems to.
+      const lives = [await make({ transports, keySeed }), await make({ transports, keySeed })];
+      const peer = lives[0]?.peerId ?? '';
+      const events: LinkEvent[] = [];
+      here.onLink((event) => events.push(event));
+      for (const life of lives) {
+        await life.dial(here.peerId, here.addresses());
+        await until(() => here.links().length > 0);
+        laterMs += netLimits.twinLinksMs + 1;
+      }
+      await until(() => events.length === 3);
+      expect(events.map(({ type, remaining }) => [type, remaining])).toEqual([
+        ['opened', 1],
+        ['opened', 2],
+        ['closed', 1],
+      ]);
+      expect(here.links()).toEqual([events[1]?.link]);
+      expect(await here.ping(peer)).toBeGreaterThan(0);
+    },
+  );
 
   it('answers identify and ping to members only', async () => {
     const joinOnly = (_: string, protocol: string): boolean => protocol === protocols.join;

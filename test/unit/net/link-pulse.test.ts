@@ -3,7 +3,6 @@ import type { Connection } from '@libp2p/interface';
 import { describe, expect, it } from 'vitest';
 import { createHost } from '../../../src/net/host.ts';
 import { LinkPulse } from '../../../src/net/link-pulse.ts';
-import { Links } from '../../../src/net/links.ts';
 import { raceSignal } from '../../../src/util/async.ts';
 import { MeshnodeError } from '../../../src/util/errors.ts';
 import { netLimits } from '../../../src/util/limits.ts';
@@ -106,18 +105,4 @@ it('a host gives up a TCP link on which everything is held back', { timeout: 15_
   expect(await closed).toBe(there.peerId);
   await Promise.all([here.close(), there.close()]);
   await relay.close();
-});
-
-it('of several links of one path the newest is used', () => {
-  const links = new Links(silentLogger);
-  const add = (id: string, path: 'tcp' | 'quic'): void =>
-    links.add({
-      connection: {} as Connection,
-      link: { id, path, peer: 'peer', direction: 'inbound', remoteAddress: '', openedMs: 0 },
-    });
-  add('oldest', 'tcp');
-  add('newest', 'tcp');
-  add('other', 'quic');
-  expect(links.by('peer', 'tcp')?.link.id).toBe('newest');
-  expect(links.by('peer', 'quic')?.link.id).toBe('other');
 });

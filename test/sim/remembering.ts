@@ -1,0 +1,53 @@
+// Pure functions of the real code that every node of a simulation asks the same, and that are asked once for all.
+import type { PeerRecord } from '../../src/mesh/record.ts';
+import type { ReadRecord } from '../../src/mesh/table.ts';
+import type { SignatureCheck } from '../../src/trust/keys.ts';
+
+/** As `check`, but each question is put to it only once. */
+export function rememberingCheck(check: SignatureCheck): SignatureCheck {
+  const answers = new Map<string, boolean>();
+  return (publicKey, message, signature) => {
+    const question = latin1(signature) + latin1(publicKey) + latin1(message);
+    const known = answers.get(question);
+    if (known !== undefined) {
+      return known;
+    }
+    const answer = check(publicKey, message, signature);
+    answers.set(question, answer);
+    return answer;
+  };
+}
+
+/** As `read`; what cannot be read is read again each time. */
+export function rememberingRead(read: ReadRecord): ReadRecord {
+  const records = new Map<string, PeerRecord>();
+  return (payload, signer) => {
+    const key = latin1(signer) + latin1(payload);
+    const known = records.get(key);
+    if (known !== undefined) {
+      return known;
+    }
+    const record = read(payload, signer);
+    records.set(key, record);
+    return record;
+  };
+}
+
+/** As `make`, for values that do not change: the same object is asked about once. */
+export function rememberedByIdentity<Value extends object, Made>(
+  make: (value: Value) => Made,
+): (value: Value) => Made {
+  const made = new WeakMap<Value, { readonly it: Made }>();
+  return (value) => {
+    let known = made.get(value);
+    if (known === undefined) {
+      known = { it: make(value) };
+      made.set(value, known);
+    }
+    return known.it;
+  };
+}
+
+function latin1(bytes: Uint8Array): string {
+  return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString('latin1');
+}
