@@ -40,7 +40,7 @@ import type {
 import { asStreamError, openStream } from './open-stream.ts';
 import { PathPolicy } from './path-policy.ts';
 import { MuxedStream } from './peer-stream.ts';
-import { echo, pingProtocol, roundTripMs } from './ping.ts';
+import { echo, pingProtocol, RepeatedPing, roundTripMs } from './ping.ts';
 
 export interface HostOptions {
   /** 32 bytes of secret randomness: the node's key. */
@@ -243,9 +243,10 @@ export class Libp2pHost implements Network {
     for (const { connection: old } of dead) {
       old.abort(new MeshnodeError('stream_broken', 'The peer has connected anew.'));
     }
+    const ping = new RepeatedPing((signal) => this.#openPing(linked, signal), this.#components);
     new LinkPulse(connection, {
       clock: this.#components.clock,
-      ping: (signal) => this.#ping(linked, signal),
+      ping: async (signal) => this.#observe(linked, await ping.next(signal)),
     });
   }
 
@@ -295,12 +296,21 @@ export class Libp2pHost implements Network {
     return linked;
   }
 
-  async #ping({ connection, link }: LinkedConnection, signal: AbortSignal | undefined): Promise<number> {
-    const opened = await this.#open(connection, pingProtocol, signal);
-    const stream = new MuxedStream(opened, link.peer, pingProtocol);
+  async #ping(linked: LinkedConnection, signal: AbortSignal | undefined): Promise<number> {
+    const stream = await this.#openPing(linked, signal);
     const rttMs = await roundTripMs(stream, this.#components, signal);
-    this.#policy.observe(link.peer, link.path, { rttMs }, this.#components.clock.monotonicMs());
+    await stream.end(signal);
+    this.#observe(linked, rttMs);
     return rttMs;
+  }
+
+  async #openPing({ connection, link }: LinkedConnection, signal: AbortSignal | undefined) {
+    const opened = await this.#open(connection, pingProtocol, signal);
+    return new MuxedStream(opened, link.peer, pingProtocol);
+  }
+
+  #observe({ link }: LinkedConnection, rttMs: number): void {
+    this.#policy.observe(link.peer, link.path, { rttMs }, this.#components.clock.monotonicMs());
   }
 
   #open(connection: Connection, protocol: string, signal: AbortSignal | undefined): Promise<Stream> {

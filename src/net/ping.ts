@@ -24,10 +24,39 @@ export async function echo(stream: PingStream): Promise<void> {
   }
 }
 
-/** One round trip on a fresh stream, milliseconds. Rejects with `stream_broken` if none, or anything else, comes back. */
+export interface PingComponents {
+  readonly clock: Clock;
+  readonly random: Random;
+}
+
+/** Round trips over one stream, opened for the first and anew after one that failed: opening costs more than a ping. */
+export class RepeatedPing {
+  readonly #open: (signal: AbortSignal) => Promise<PingStream>;
+  readonly #components: PingComponents;
+  #stream: PingStream | undefined;
+
+  constructor(open: (signal: AbortSignal) => Promise<PingStream>, components: PingComponents) {
+    this.#open = open;
+    this.#components = components;
+  }
+
+  /** The next one, milliseconds; not before the last has settled. Rejects as roundTripMs, or as the stream is refused. */
+  async next(signal: AbortSignal): Promise<number> {
+    const stream = this.#stream ?? (await this.#open(signal));
+    this.#stream = undefined;
+    const tookMs = await roundTripMs(stream, this.#components, signal);
+    this.#stream = stream;
+    return tookMs;
+  }
+}
+
+/**
+ * One round trip, milliseconds. Rejects with `stream_broken` if none, or anything else, comes back; the stream is
+ * aborted then.
+ */
 export async function roundTripMs(
   stream: PingStream,
-  { clock, random }: { readonly clock: Clock; readonly random: Random },
+  { clock, random }: PingComponents,
   signal?: AbortSignal,
 ): Promise<number> {
   const late = new AbortController();
@@ -40,9 +69,7 @@ export async function roundTripMs(
   try {
     await stream.write(payload, ended);
     await expectBack(stream, payload, ended);
-    const tookMs = clock.monotonicMs() - startMs;
-    await stream.end(ended);
-    return tookMs;
+    return clock.monotonicMs() - startMs;
   } catch (cause) {
     stream.abort(cause instanceof Error ? cause : new MeshnodeError('internal', String(cause)));
     throw cause;

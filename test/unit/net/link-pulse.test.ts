@@ -95,7 +95,7 @@ it('a host gives up a TCP link on which everything is held back', { timeout: 15_
   const options = { listen: { host: '127.0.0.1', port: 0 }, announce: [], gate: () => true };
   const here = await createHost(
     { ...options, keySeed: systemRandom.bytes(32), transports: { tcp: true, quic: false } },
-    { clock: hurriedClock(10), random: systemRandom, log: silentLogger },
+    { clock: hurriedClock(10, netLimits.pingMs), random: systemRandom, log: silentLogger },
   );
   const closed = new Promise<string>((resolve) => {
     here.onLink(({ type, link }) => type === 'closed' && resolve(link.peer));

@@ -1,6 +1,7 @@
 // Pings on a stream that the test answers.
 import { describe, expect, it } from 'vitest';
-import { echo, roundTripMs } from '../../../src/net/ping.ts';
+import type { PeerStream } from '../../../src/net/network.ts';
+import { echo, RepeatedPing, roundTripMs } from '../../../src/net/ping.ts';
 import { protocols } from '../../../src/trust/gate.ts';
 import { netLimits } from '../../../src/util/limits.ts';
 import { seededRandom } from '../../../src/util/random.ts';
@@ -21,6 +22,7 @@ describe('a ping', () => {
     await clock.advance(42);
     const answering = echo(far);
     expect(await ping).toBe(42);
+    await near.end();
     await answering;
     expect(clock.pendingTimers).toBe(0);
   });
@@ -38,6 +40,25 @@ describe('a ping', () => {
     await other.far.write(new Uint8Array(32));
     expect(await wrong).toMatchObject({ code: 'stream_broken' });
     expect(await rejectionOf(other.far.read())).toMatchObject({ code: 'stream_broken' });
+  });
+
+  it('is repeated on one stream, and on another when that has broken', async () => {
+    const { clock, components } = setUp();
+    const far: PeerStream[] = [];
+    const ping = new RepeatedPing(async () => {
+      const [near, other] = memoryStreams(protocols.measure, 'near', 'far');
+      far.push(other);
+      void echo(other).catch(() => {});
+      return near;
+    }, components);
+    const { signal } = new AbortController();
+    expect([await ping.next(signal), await ping.next(signal)]).toEqual([0, 0]);
+    expect(far).toHaveLength(1);
+    far[0]?.abort(new Error('gone'));
+    expect(await rejectionOf(ping.next(signal))).toMatchObject({ code: 'stream_broken' });
+    expect(await ping.next(signal)).toBe(0);
+    expect(far).toHaveLength(2);
+    expect(clock.pendingTimers).toBe(0);
   });
 
   it('fails when nothing comes back, and leaves no timer', async () => {
