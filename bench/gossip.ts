@@ -2,17 +2,19 @@
 // and what the simulator's model of gossipsub says of the same run.
 import { setTimeout as wait } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
+import { announceEveryMs } from '../src/mesh/own-record.ts';
 import { protocols } from '../src/trust/gate.ts';
 import { KeyPair } from '../src/trust/keys.ts';
 import { meshLimits } from '../src/util/limits.ts';
 import { systemRandom } from '../src/util/random.ts';
+import { calmNetwork } from '../test/sim/virtual-network.ts';
 import { inviteTo } from '../test/support/gossip-mesh.ts';
 import { StartedProcess } from '../test/support/started-process.ts';
 import { accounting } from './support/accounting.ts';
 import type { MemberReport } from './support/gossip-member.ts';
 import { type Prediction, predict } from './support/gossip-model.ts';
 import { type BenchResult, type BenchRow, describeMachine } from './support/report.ts';
-import { median, percentile, spread } from './support/statistics.ts';
+import { median, spread } from './support/statistics.ts';
 
 const members = 20;
 /** Processes started at once: a start takes a second of a core. */
@@ -35,11 +37,10 @@ export async function gossip(): Promise<BenchResult> {
       title: 'A mesh at rest',
       notes: [
         `${members} processes on 127.0.0.1, each a host over TCP and TLS, the membership machine and gossipsub, and nothing else of a node; everybody is linked to everybody; ${windowMs / 1000} s after ${settleMs / 1000} s of rest. They run at a lower priority than the rest of the machine.`,
-        `Each announces itself every ${meshLimits.announceMs / 1000} s with a GPU and a model to tell of, and compares digests every ${meshLimits.syncMs / 1000} s.`,
+        `Each announces itself every ${announceEveryMs(members) / 1000} s with a GPU and a model to tell of, and compares digests every ${meshLimits.syncMs / 1000} s.`,
         'Delivery is counted by broadcast alone: from the author to one other member; convergence: until the last of all has it. Clocks are those of one machine.',
         'Processor and memory are of TypeScript unbuilt, with nineteen peers; the target for an idle node is of the bundle with ten.',
-        `The model of the simulator is given the same members, envelopes and times, and links as slow as the first hop was: it knows nothing of processors. It is to be within ${modelShare * 100} %.`,
-        'What differs: the model knows nothing of what processors take.',
+        `What gossipsub sends is held back ${calmNetwork.delayMs} to ${calmNetwork.delayMs + calmNetwork.jitterMs} ms, as on the links of the simulator. Its model is given the same members, envelopes and times, and nothing that was measured here; it is to be within ${modelShare * 100} %. It knows nothing of what processors take.`,
       ],
       machine: describeMachine(),
       rows: rowsOf(measured),
@@ -120,15 +121,8 @@ async function measure(processes: readonly StartedProcess[]): Promise<Measured> 
       reports.flatMap(({ peer, published }) =>
         published.map(({ sizeBytes, atMs }) => ({ author: peer, sizeBytes, atMs: atMs - startedMs })),
       ),
-      uniformAround(deliveries.firstHopsMs),
     ),
   };
-}
-
-/** With the median of the samples, and their 5th percentile as the least. */
-function uniformAround(samples: readonly number[]): { least: number; most: number } {
-  const least = percentile(samples, 0.05);
-  return { least, most: 2 * median(samples) - least };
 }
 
 function deliveriesOf(reports: readonly MemberReport[], untilMs: number): Deliveries {

@@ -10,10 +10,13 @@ import { constants, setPriority } from 'node:os';
 import { createInterface } from 'node:readline';
 import { parseArgs } from 'node:util';
 import type { Connection } from '@libp2p/interface';
+import type { Uint8ArrayList } from 'uint8arraylist';
 import type { Broadcast } from '../../src/mesh/broadcast.ts';
 import { type LocalFacts, noFacts } from '../../src/mesh/record.ts';
 import type { ServiceFactory } from '../../src/net/libp2p-node.ts';
 import { KeyPair } from '../../src/trust/keys.ts';
+import { systemRandom } from '../../src/util/random.ts';
+import { calmNetwork } from '../../test/sim/virtual-network.ts';
 import { type GossipMemberOptions, startGossipMember } from '../../test/support/gossip-mesh.ts';
 
 /** What one member saw between `measure` and `report`. */
@@ -134,7 +137,7 @@ function factsOf(addresses: readonly string[]): LocalFacts {
   };
 }
 
-/** Counts what is written to every stream that this member opens. */
+/** Counts what is written to every stream that this member opens, and holds back what gossipsub writes. */
 function counting(service: ServiceFactory): ServiceFactory {
   return (components) => {
     components.events.addEventListener('connection:open', ({ detail }) => countStreams(detail));
@@ -146,12 +149,35 @@ function countStreams(connection: Connection): void {
   const open = connection.newStream.bind(connection);
   connection.newStream = async (...args) => {
     const stream = await open(...args);
-    const send = stream.send.bind(stream);
+    const sendNow = stream.send.bind(stream);
+    const send = stream.protocol.startsWith('/meshsub/') ? late(sendNow) : sendNow;
     stream.send = (bytes) => {
       streamBytes[stream.protocol] = (streamBytes[stream.protocol] ?? 0) + bytes.byteLength;
       return send(bytes);
     };
     return stream;
+  };
+}
+
+/** As long a way as links of the simulator have, in order; gossipsub's are never full. */
+function late(send: (bytes: Uint8Array | Uint8ArrayList) => boolean): typeof send {
+  const waiting: (Uint8Array | Uint8ArrayList)[] = [];
+  let lastMs = 0;
+  return (bytes) => {
+    const nowMs = performance.now();
+    lastMs = Math.max(lastMs, nowMs + calmNetwork.delayMs + systemRandom.float() * calmNetwork.jitterMs);
+    waiting.push(bytes);
+    setTimeout(() => {
+      const next = waiting.shift();
+      try {
+        if (next !== undefined) {
+          send(next);
+        }
+      } catch {
+        // The stream has closed meanwhile.
+      }
+    }, lastMs - nowMs);
+    return true;
   };
 }
 

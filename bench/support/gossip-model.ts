@@ -1,5 +1,5 @@
-// What the simulator's model of gossipsub says of a measured run: the same members, envelopes and times, and links as
-// fast as the measured ones.
+// What the simulator's model of gossipsub says of a measured run: the same members, envelopes and times, over links
+// that are as slow.
 import { BroadcastModel, gossipsubParameters } from '../../test/sim/broadcast-model.ts';
 import { randomStream } from '../../test/sim/random-streams.ts';
 import { VirtualClock } from '../../test/sim/virtual-clock.ts';
@@ -25,14 +25,9 @@ const warmUpMs = 60_000;
 /** After the last one, for what is told of it. */
 const afterMs = 10_000;
 
-export function predict(
-  members: readonly string[],
-  publications: readonly Publication[],
-  hopMs: { readonly least: number; readonly most: number },
-): Prediction {
+export function predict(members: readonly string[], publications: readonly Publication[]): Prediction {
   const clock = new VirtualClock();
-  const conditions = { ...calmNetwork, delayMs: hopMs.least, jitterMs: hopMs.most - hopMs.least };
-  const network = new VirtualNetwork(clock, randomStream(1, 'network'), conditions);
+  const network = new VirtualNetwork(clock, randomStream(1, 'network'), calmNetwork);
   const model = new BroadcastModel(clock, randomStream(1, 'broadcast'), network, gossipsubParameters);
   const sentMs = new Map<string, number>();
   const delaysMs: number[] = [];
