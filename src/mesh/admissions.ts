@@ -9,7 +9,7 @@ import { admit, helloTo, welcomeTo } from './admission.ts';
 import type { Now } from './membership-events.ts';
 import type { Admitted, Hello, PeerAddresses, Refused } from './message.ts';
 import { splitItems } from './message-codec.ts';
-import { deadlineOf, isUp, mayCompare, repeatDueMs, type Session } from './sessions.ts';
+import { deadlineOf, isUp, mayRepeat, repeatDueMs, type Session } from './sessions.ts';
 import { isFault, type Received, type Sharing, type SharingParts } from './sharing.ts';
 import { openSync } from './sync.ts';
 
@@ -61,9 +61,9 @@ export class Admissions {
       return;
     }
     // Two measures: what is compared once more must not use up the answer to a peer whose process is a new one.
-    if (isUp(session) && mayCompare(session, now.monotonicMs)) {
+    if (isUp(session) && mayRepeat(session, 'comparedMs', now.monotonicMs)) {
       outbox.send(peer, openSync(shared.items));
-    } else if (!isUp(session) && this.#mayRepeat(session, now)) {
+    } else if (!isUp(session) && mayRepeat(session, 'repeatedMs', now.monotonicMs)) {
       this.#sayAgain(session, now);
     }
   }
@@ -204,7 +204,7 @@ export class Admissions {
    */
   #greetedAgain(session: Session, { heard }: Hello, now: Now): void {
     const { outbox, shared } = this.#parts;
-    if (session.theirs === undefined || !this.#mayRepeat(session, now)) {
+    if (session.theirs === undefined || !mayRepeat(session, 'repeatedMs', now.monotonicMs)) {
       return;
     }
     if (!heard) {
@@ -223,13 +223,6 @@ export class Admissions {
     if (session.theirs !== undefined) {
       this.#sayWelcome(session, session.theirs, now);
     }
-  }
-
-  /** Whether the last repetition is long enough ago; the next one counts from now then. */
-  #mayRepeat(session: Session, now: Now): boolean {
-    const may = now.monotonicMs - session.repeatedMs >= meshLimits.repeatMs;
-    session.repeatedMs = may ? now.monotonicMs : session.repeatedMs;
-    return may;
   }
 
   /** From now on the two tell each other everything. */

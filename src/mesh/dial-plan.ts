@@ -1,10 +1,10 @@
 // Whom to dial, and when again: the members of the table, peers remembered from earlier, and those that an
 // invite or a member names. Bounded and backed off per peer. A member is given up only when it has left or is put
 // out: a mesh that was cut in two finds together again however long that lasted.
-import { createHash } from 'node:crypto';
 import type { PeerId } from '../trust/keys.ts';
 import { meshLimits } from '../util/limits.ts';
 import type { PeerAddresses } from './message.ts';
+import { pairScore } from './rendezvous.ts';
 
 interface Candidate {
   addresses: readonly string[];
@@ -200,11 +200,14 @@ export class DialPlan {
     const dialledMs = Number.NEGATIVE_INFINITY;
     const candidate = { addresses, ...state, dialledMs, failures: 0, score };
     this.#candidates.set(peer, candidate);
+    // In a large mesh hardly any newcomer is among the chosen.
     const last = this.#chosen?.at(-1);
-    if (last !== undefined && isLarge(this.#candidates.size - 1) && preference(last[1], candidate) < 0) {
-      this.#next = undefined; // In a large mesh hardly any newcomer is among the chosen.
-    } else {
+    if (last === undefined || !isLarge(this.#candidates.size - 1) || preference(last[1], candidate) > 0) {
       this.#chooseAnew();
+    } else if (this.#next?.ms !== undefined && this.#isAlone()) {
+      this.#next = { ms: Math.min(this.#next.ms, candidate.nextMs) };
+    } else {
+      this.#next = undefined;
     }
     this.#dropWorst();
   }
@@ -258,9 +261,4 @@ function isLarge(candidates: number): boolean {
 function preference(a: Candidate, b: Candidate): number {
   const hasFailed = ({ failures }: Candidate): boolean => failures >= meshLimits.verdictDials;
   return Number(hasFailed(a)) - Number(hasFailed(b)) || (a.score < b.score ? -1 : 1);
-}
-
-/** The same for both ends of a pair, and evenly spread: rendezvous hashing. */
-function pairScore(a: PeerId, b: PeerId): string {
-  return createHash('sha256').update([a, b].sort().join()).digest('hex').slice(0, 16);
 }

@@ -12,7 +12,7 @@ import {
 import { isStartable, type Startable } from '@libp2p/interface';
 import type { Libp2pComponents, ServiceFactory } from '../net/libp2p-node.ts';
 import type { Gate } from '../net/network.ts';
-import type { MeshId, PeerId } from '../trust/keys.ts';
+import type { PeerId } from '../trust/keys.ts';
 import { withTimeout } from '../util/async.ts';
 import type { Clock } from '../util/clock.ts';
 import { asMeshnodeError, assertInvariant, MeshnodeError } from '../util/errors.ts';
@@ -24,7 +24,6 @@ import { GossipsubPeers } from './gossipsub-peers.ts';
 import type { HearingVerdict } from './membership-events.ts';
 
 export interface GossipsubBroadcastInit {
-  readonly meshId: MeshId;
   /** The host's: whom this node may open gossipsub to. */
   readonly gate: Gate;
   readonly clock: Clock;

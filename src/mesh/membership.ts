@@ -23,7 +23,7 @@ import { isUp, mayAnswer, type Session, Sessions } from './sessions.ts';
 import { SharedState } from './shared-state.ts';
 import { isRefusal, Sharing, verdictOf } from './sharing.ts';
 import { answerSync, isSyncMessage, openSync } from './sync.ts';
-import type { MemberStatus, ReadRecord } from './table.ts';
+import type { MemberStatus, Readers } from './table.ts';
 
 export interface MembershipInit {
   readonly identity: KeyPair;
@@ -43,8 +43,7 @@ export interface MembershipInit {
   /** What this node makes members with, if it may: the mesh key, or its own under its certificate. */
   readonly issuer?: Issuer;
   readonly random: Random;
-  /** Instead of readRecord itself. */
-  readonly read?: ReadRecord;
+  readonly readers?: Readers;
 }
 
 /** One member, as this node sees it. */
@@ -94,7 +93,7 @@ export class Membership {
       self: this.#own.peer,
       trust,
       check,
-      ...(init.read === undefined ? {} : { read: init.read }),
+      ...(init.readers === undefined ? {} : { readers: init.readers }),
     });
     this.#plan = new DialPlan({
       self: this.#own.peer,

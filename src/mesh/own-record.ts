@@ -37,6 +37,11 @@ function recordLifeMs(everyMs: number): number {
   return Math.max(meshLimits.recordLifeMs, everyMs * meshLimits.announcementsPerLife);
 }
 
+/** What is counted or measured changes all the time, and goes with the next announcement. */
+function newsOf(facts: LocalFacts): string {
+  return JSON.stringify({ ...facts, demand: [], served: [], neighbours: [] });
+}
+
 export class OwnRecord {
   readonly #init: OwnRecordInit;
   #facts: LocalFacts;
@@ -69,8 +74,16 @@ export class OwnRecord {
 
   /** Others hear of changed facts soon, but not of each of many changes in a row. */
   change(facts: LocalFacts, now: Now): void {
+    const before = this.#facts;
     this.#facts = fitFacts(facts, this.#init.role);
-    this.hurry(now);
+    if (newsOf(before) !== newsOf(this.#facts)) {
+      this.hurry(now);
+    }
+  }
+
+  /** The last announcement came to nothing. */
+  announceLater(now: Now): void {
+    this.#dueMs = Math.min(this.#dueMs, now.monotonicMs + meshLimits.announceMs);
   }
 
   /** The next announcement comes as soon as is decent. */

@@ -47,10 +47,10 @@ export function mayAnswer(session: Session, nowMs: number): boolean {
   return may;
 }
 
-/** Whether what may have been lost is worth one more comparison now; it is counted then. */
-export function mayCompare(session: Session, nowMs: number): boolean {
-  const may = nowMs - session.comparedMs >= meshLimits.repeatMs;
-  session.comparedMs = may ? nowMs : session.comparedMs;
+/** Whether the last greeting, or comparison, is long enough ago for one more; the next counts from now then. */
+export function mayRepeat(session: Session, what: 'repeatedMs' | 'comparedMs', nowMs: number): boolean {
+  const may = nowMs - session[what] >= meshLimits.repeatMs;
+  session[what] = may ? nowMs : session[what];
   return may;
 }
 
@@ -97,8 +97,9 @@ export class Sessions {
   }
 
   /** At most `most` of those that are up, drawn anew each time. */
-  drawn(most: number, random: Random): Session[] {
+  drawn(most: number, random: Random, isMeant = (_: Session): boolean => true): Session[] {
     return this.up()
+      .filter(isMeant)
       .map((session) => ({ session, order: random.float() }))
       .sort((a, b) => a.order - b.order)
       .slice(0, most)

@@ -1,14 +1,20 @@
 // Everything signed that the members share, behind one entrance: uses, revocations, records and verdicts. Every
 // envelope is taken here or refused, whoever brought it and by whatever way.
-import { checkEnvelope, type Envelope, readEnvelope } from '../trust/envelope.ts';
+import { checkEnvelope, type Envelope } from '../trust/envelope.ts';
 import { keyText, type PeerId, publicKeyOf, type SignatureCheck } from '../trust/keys.ts';
 import type { MeshTrust } from '../trust/mesh-trust.ts';
 import { assertInvariant, MeshnodeError } from '../util/errors.ts';
 import { readDeath } from './death.ts';
 import { fixedItem, type Item, Items, versionedItem } from './items.ts';
 import type { PeerRecord } from './record.ts';
-import { readRecord } from './record-codec.ts';
-import { type Forgotten, RecordTable, type RecordTableInit, type TableEntry } from './table.ts';
+import {
+  type Forgotten,
+  plainReaders,
+  type Readers,
+  RecordTable,
+  type RecordTableInit,
+  type TableEntry,
+} from './table.ts';
 import { compareVersions, type RecordVersion } from './version.ts';
 
 /** What became of an envelope. */
@@ -42,15 +48,17 @@ export class SharedState {
   readonly #selfKey: Uint8Array;
   readonly #trust: MeshTrust;
   readonly #check: SignatureCheck;
+  readonly #readers: Readers;
   /** What the items were last made of. */
   #collected = { trust: -1, removals: -1 };
 
   constructor({ self, ...parts }: SharedStateInit) {
-    const { trust, check } = parts;
+    const { trust, check, readers = plainReaders } = parts;
     this.#self = self;
     this.#selfKey = requireKey(self);
     this.#trust = trust;
     this.#check = check;
+    this.#readers = readers;
     this.table = new RecordTable(parts);
     this.#collect();
   }
@@ -63,7 +71,7 @@ export class SharedState {
     if (this.items.holds(bytes)) {
       return nothing;
     }
-    const envelope = readEnvelope(bytes, this.#trust.meshId);
+    const envelope = this.#readers.envelope(bytes, this.#trust.meshId);
     switch (envelope.kind) {
       case 'use':
       case 'revocation':
@@ -136,7 +144,7 @@ export class SharedState {
   }
 
   #seeOwnRecord(envelope: Envelope): Taken {
-    const record = readRecord(envelope.payload, envelope.signer);
+    const record = this.#readers.record(envelope.payload, envelope.signer);
     const held = this.table.get(this.#self);
     const isOurs = held !== undefined && keyText(held.envelope.signature) === keyText(envelope.signature);
     if (isOurs || (held !== undefined && compareVersions(record, held.record) < 0)) {

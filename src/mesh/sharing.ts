@@ -3,7 +3,7 @@
 import type { Certificate } from '../trust/certificate.ts';
 import type { Envelope } from '../trust/envelope.ts';
 import type { PeerId } from '../trust/keys.ts';
-import { asMeshnodeError, type MeshnodeError } from '../util/errors.ts';
+import { asMeshnodeError, MeshnodeError } from '../util/errors.ts';
 import { meshLimits } from '../util/limits.ts';
 import type { Random } from '../util/random.ts';
 import { sealDeath } from './death.ts';
@@ -82,13 +82,13 @@ export class Sharing {
   /** Says what this node is now. */
   announce(now: Now): void {
     const { own, shared } = this.#parts;
-    this.#tellOwn(own.record.announce(own.certificate, now, shared.table.size), now);
+    this.#tellOwn(own.record.announce(own.certificate, now, shared.table.speakers(now.wallMs)), now);
   }
 
   /** Says, for the last time, that this node is gone for good. */
   leave(now: Now): void {
     const { own, shared } = this.#parts;
-    const envelope = own.record.leave(own.certificate, now, shared.table.size);
+    const envelope = own.record.leave(own.certificate, now, shared.table.speakers(now.wallMs));
     this.#tellOwn(envelope, now);
     this.#flood(envelope, own.peer);
   }
@@ -108,9 +108,13 @@ export class Sharing {
     const { own, shared, outbox } = this.#parts;
     try {
       shared.takeOwn(envelope, now.wallMs);
-    } catch {
+    } catch (thrown) {
       // What this node would not take from others it does not tell them: it has said too much, or it does not stand.
       // The latter is for the next look at everybody's standing to say.
+      if (!(thrown instanceof MeshnodeError) || thrown.code === 'internal') {
+        throw thrown;
+      }
+      own.record.announceLater(now);
       return;
     }
     if (own.record.version.sequence === 0) {
@@ -163,10 +167,11 @@ export class Sharing {
     this.#send(envelope, source, this.#parts.sessions.up());
   }
 
-  /** To some neighbours: who passes on to eight drawn ones leaves out one member in three thousand. */
+  /** To some neighbours: each of them does the same. Clients pass nothing on, and ask for what is new themselves. */
   #passOn(envelope: Envelope, source: PeerId): void {
     const { sessions, random } = this.#parts;
-    this.#send(envelope, source, sessions.drawn(meshLimits.passOn, random));
+    const isMeant = ({ peer, theirs }: Session): boolean => peer !== source && theirs?.role !== 'client';
+    this.#send(envelope, source, sessions.drawn(meshLimits.passOn, random, isMeant));
   }
 
   #send({ bytes }: Envelope, source: PeerId, sessions: readonly Session[]): void {

@@ -1,8 +1,8 @@
 // What every node said last of itself, and whom its neighbours hold dead. What the table holds depends on the
 // set of envelopes offered, never on their order or on who brought them; nobody can speak for another node.
 import type { Certificate } from '../trust/certificate.ts';
-import { checkEnvelope, type Envelope } from '../trust/envelope.ts';
-import { keyText, type PeerId, type SignatureCheck } from '../trust/keys.ts';
+import { checkEnvelope, type Envelope, readEnvelope } from '../trust/envelope.ts';
+import { keyText, type MeshId, type PeerId, type SignatureCheck } from '../trust/keys.ts';
 import type { MeshTrust } from '../trust/mesh-trust.ts';
 import { includesRole } from '../trust/roles.ts';
 import { MeshnodeError } from '../util/errors.ts';
@@ -11,6 +11,7 @@ import { AuthorRate } from './author-rate.ts';
 import { type Death, readDeath } from './death.ts';
 import type { PeerRecord } from './record.ts';
 import { readRecord } from './record-codec.ts';
+import { isNeighbour } from './rendezvous.ts';
 import { compareVersions } from './version.ts';
 
 /** alive: its record holds. dead: enough neighbours say so. expired: its record ran out unrenewed. left: its own word. */
@@ -44,20 +45,24 @@ interface HeldDeath {
   readonly envelope: Envelope;
 }
 
-/** A record out of a payload and its signer's key; throws `record_invalid`. */
-export type ReadRecord = (payload: Uint8Array, signer: Uint8Array) => PeerRecord;
+/** What bytes become: readEnvelope and readRecord, or what a simulation shares among a thousand nodes. */
+export interface Readers {
+  readonly envelope: (bytes: Uint8Array, meshId: MeshId) => Envelope;
+  readonly record: (payload: Uint8Array, signer: Uint8Array) => PeerRecord;
+}
+
+export const plainReaders: Readers = { envelope: readEnvelope, record: readRecord };
 
 export interface RecordTableInit {
   readonly trust: MeshTrust;
   readonly check: SignatureCheck;
-  /** A simulation of a thousand nodes reads each record once for all of them. */
-  readonly read?: ReadRecord;
+  readonly readers?: Readers;
 }
 
 export class RecordTable {
   readonly #trust: MeshTrust;
   readonly #check: SignatureCheck;
-  readonly #read: ReadRecord;
+  readonly #readers: Readers;
   readonly #entries = new Map<PeerId, TableEntry>();
   /** By subject, then by author. */
   readonly #deaths = new Map<PeerId, Map<PeerId, HeldDeath>>();
@@ -66,10 +71,10 @@ export class RecordTable {
   readonly #verdictRate = new AuthorRate('verdicts', meshLimits.deathsPerMinute);
   #removals = 0;
 
-  constructor({ trust, check, read = readRecord }: RecordTableInit) {
+  constructor({ trust, check, readers = plainReaders }: RecordTableInit) {
     this.#trust = trust;
     this.#check = check;
-    this.#read = read;
+    this.#readers = readers;
   }
 
   get(peer: PeerId): TableEntry | undefined {
@@ -82,6 +87,15 @@ export class RecordTable {
 
   get size(): number {
     return this.#entries.size;
+  }
+
+  /** How many nodes speak: have not left, and are heard of. */
+  speakers(wallMs: number): number {
+    let count = 0;
+    for (const { record, endMs } of this.#entries.values()) {
+      count += !record.left && endMs >= wallMs ? 1 : 0;
+    }
+    return count;
   }
 
   /** Rises whenever something is forgotten. */
@@ -102,7 +116,7 @@ export class RecordTable {
    * does not stand.
    */
   offerRecord(envelope: Envelope, wallMs: number): OfferOutcome {
-    const record = this.#read(envelope.payload, envelope.signer);
+    const record = this.#readers.record(envelope.payload, envelope.signer);
     const held = this.#entries.get(record.peerId);
     const order = held === undefined ? 1 : compareEnvelopes(record, envelope, held);
     if (order <= 0) {
@@ -131,7 +145,11 @@ export class RecordTable {
     }
     this.#checkVerdict(death, wallMs);
     checkEnvelope(envelope, this.#check);
+    // Counted before the rest is looked at: that costs a hash for each member.
     this.#verdictRate.count(author, wallMs);
+    if (!this.#areNeighbours(subject, author)) {
+      throw new MeshnodeError('record_untimely', 'A verdict is not from a neighbour.');
+    }
     const byAuthor = this.#deaths.get(subject) ?? new Map<PeerId, HeldDeath>();
     this.#deaths.set(subject, byAuthor.set(author, { death, envelope }));
     return { outcome: 'new', peer: subject, first: held === undefined };
@@ -221,9 +239,6 @@ export class RecordTable {
     if (atMs > wallMs + meshLimits.clockToleranceMs || expiresMs + meshLimits.clockToleranceMs < wallMs) {
       throw new MeshnodeError('record_untimely', 'A verdict is of another time.');
     }
-    if (!this.#areNeighbours(subject, author)) {
-      throw new MeshnodeError('record_untimely', 'A verdict is not from a neighbour.');
-    }
   }
 
   /** Whether a node may speak about others at all. */
@@ -232,10 +247,11 @@ export class RecordTable {
     return entry !== undefined && !entry.record.left && entry.record.role !== 'client';
   }
 
+  /** By what anyone can compute; a table that lacks or has a few members more must come to the same. */
   #areNeighbours(a: PeerId, b: PeerId): boolean {
-    const names = (from: PeerId, to: PeerId): boolean =>
-      this.#entries.get(from)?.record.neighbours.some(({ peerId }) => peerId === to) ?? false;
-    return this.#entries.size <= meshLimits.fullMesh || names(a, b) || names(b, a);
+    const among = (peer: PeerId, of: PeerId): boolean =>
+      isNeighbour(peer, of, this.#entries.keys(), 2 * meshLimits.chosenNeighbours);
+    return this.#entries.size <= meshLimits.fullMesh || among(a, b) || among(b, a);
   }
 
   /** Verdicts that speak of this record: a newer one of the node refutes them all. */

@@ -23,8 +23,8 @@ import {
   type Libp2pNode,
   type ServiceFactory,
 } from './libp2p-node.ts';
-import { LinkPulse } from './link-pulse.ts';
-import { deadBeside, type LinkedConnection, Links } from './links.ts';
+import { isSilent, LinkPulse } from './link-pulse.ts';
+import { doubtfulBeside, type LinkedConnection, Links } from './links.ts';
 import { Listening, type ListenOptions } from './listening.ts';
 import type {
   Gate,
@@ -233,21 +233,27 @@ export class Libp2pHost implements Network {
   #onOpen(connection: Connection): void {
     const linked = this.#linkOf(connection);
     const others = this.#links.to(linked.link.peer);
-    const dead = deadBeside(linked, others);
-    if (this.#closing !== undefined || others.length - dead.length >= netLimits.linksPerPeer) {
+    if (this.#closing !== undefined || others.length >= netLimits.linksPerPeer) {
       connection.abort(new MeshnodeError('peer_unreachable', 'No more connections to this peer.'));
       return;
     }
     this.#parts.inbound.watch(connection);
     this.#links.add(linked);
-    for (const { connection: old } of dead) {
-      old.abort(new MeshnodeError('stream_broken', 'The peer has connected anew.'));
+    for (const doubtful of doubtfulBeside(linked, others)) {
+      background(this.#closeIfSilent(doubtful), 'ask an older link', this.#components.log);
     }
     const ping = new RepeatedPing((signal) => this.#openPing(linked, signal), this.#components);
     new LinkPulse(connection, {
       clock: this.#components.clock,
       ping: async (signal) => this.#observe(linked, await ping.next(signal)),
     });
+  }
+
+  async #closeIfSilent(linked: LinkedConnection): Promise<void> {
+    const ping = (signal: AbortSignal): Promise<number> => this.#ping(linked, signal);
+    if (await isSilent(ping, netLimits.doubtMs, this.#components.clock)) {
+      linked.connection.abort(new MeshnodeError('stream_broken', 'The peer has connected anew.'));
+    }
   }
 
   #linkOf(connection: Connection): LinkedConnection {
@@ -299,8 +305,8 @@ export class Libp2pHost implements Network {
   async #ping(linked: LinkedConnection, signal: AbortSignal | undefined): Promise<number> {
     const stream = await this.#openPing(linked, signal);
     const rttMs = await roundTripMs(stream, this.#components, signal);
-    await stream.end(signal);
     this.#observe(linked, rttMs);
+    stream.end(signal).catch((cause: Error) => stream.abort(cause));
     return rttMs;
   }
 

@@ -34,7 +34,8 @@ export class LinkPulse {
   }
 
   async #beat(): Promise<void> {
-    this.#silences = (await this.#isSilent()) ? this.#silences + 1 : 0;
+    const { ping, clock } = this.#components;
+    this.#silences = (await isSilent(ping, netLimits.pingMs, clock)) ? this.#silences + 1 : 0;
     if (this.#connection.status !== 'open') {
       return;
     }
@@ -44,18 +45,22 @@ export class LinkPulse {
       this.#timer = this.#nextBeat();
     }
   }
+}
 
-  /** Whether nothing comes back in time. */
-  async #isSilent(): Promise<boolean> {
-    const late = new AbortController();
-    const timer = this.#components.clock.after(netLimits.pingMs, () => late.abort(), { keepAlive: false });
-    try {
-      await this.#components.ping(late.signal);
-      return false;
-    } catch {
-      return late.signal.aborted;
-    } finally {
-      timer.cancel();
-    }
+/** Whether nothing comes back within `withinMs`. A refusal is an answer as well. */
+export async function isSilent(
+  ping: LinkPulseComponents['ping'],
+  withinMs: number,
+  clock: Clock,
+): Promise<boolean> {
+  const late = new AbortController();
+  const timer = clock.after(withinMs, () => late.abort(), { keepAlive: false });
+  try {
+    await ping(late.signal);
+    return false;
+  } catch {
+    return late.signal.aborted;
+  } finally {
+    timer.cancel();
   }
 }

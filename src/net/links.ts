@@ -14,10 +14,14 @@ export interface LinkedConnection {
 }
 
 /**
- * Those of a peer's links that one more says are dead: nobody dials a peer again by a path that works, so its process
- * is a new one, or it has lost what this side still believes in. Links of one moment are twins, dialled from both sides.
+ * Those of a peer's links that one more makes doubtful: whoever dials again by a path that works seldom knows of it, so
+ * the peer's process is a new one, or it has lost what this side still believes in. Links of one moment are twins,
+ * dialled from both sides.
  */
-export function deadBeside(next: LinkedConnection, links: readonly LinkedConnection[]): LinkedConnection[] {
+export function doubtfulBeside(
+  next: LinkedConnection,
+  links: readonly LinkedConnection[],
+): LinkedConnection[] {
   const isOlder = ({ sinceMs }: LinkedConnection): boolean => next.sinceMs - sinceMs > netLimits.twinLinksMs;
   return next.link.direction === 'inbound'
     ? links.filter((one) => one.link.path === next.link.path && isOlder(one))

@@ -219,7 +219,7 @@ export class MeshPart {
     const { entry } = this;
     let membership: Membership | undefined;
     const gate: Gate = (peer, protocol) => bothMayOpen(protocol, membership?.roleOf(peer), entry.role);
-    const gossipsub = new GossipsubBroadcast({ meshId: entry.meshId, gate, clock, log });
+    const gossipsub = new GossipsubBroadcast({ gate, clock, log });
     const isClient = entry.role === 'client';
     const network = await this.#listen(gate, isClient ? {} : { gossipsub: gossipsub.service });
     const broadcast: Broadcast = isClient ? noBroadcast : gossipsub;

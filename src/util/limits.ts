@@ -393,7 +393,7 @@ export const meshLimits = {
   clockToleranceMs: 5 * 60_000,
   /** How long a record holds without a newer one, in a small mesh. */
   recordLifeMs: 120_000,
-  /** So many broadcasts of one node may be lost in a row; a comparison of digests brings each of them as well. */
+  /** Three broadcasts of one node may be lost in a row; a comparison of digests brings each of them as well. */
   announcementsPerLife: 4,
   /** Time between two announcements of a node that has nothing new to say, in a small mesh. */
   announceMs: 20_000,
@@ -707,8 +707,10 @@ export const netLimits = {
   upgradeMs: 5_000,
   /** Connections in all. */
   connections: 1024,
-  /** Two links of one path that open within this time were dialled from both sides; a later one replaces an older one. */
+  /** Two links of one path that open within this time were dialled from both sides; a later one makes an older one doubtful. */
   twinLinksMs: 1_500,
+  /** Time for a doubtful link to answer. */
+  doubtMs: 1_000,
   /** Connections of one peer: two paths, each dialled from both sides. */
   linksPerPeer: 4,
   /** Time for an inbound stream to name its protocol. */

@@ -171,11 +171,6 @@ export class BroadcastModel {
         }
       }
     }
-    const tooMany = state.eager.size > most ? shuffled(this.#random, [...state.eager]).slice(wanted) : [];
-    for (const peer of tooMany) {
-      state.eager.delete(peer);
-      this.#members.get(peer)?.eager.delete(own);
-    }
   }
 
   #tell(from: MemberState, to: PeerId, messages: readonly Message[]): void {

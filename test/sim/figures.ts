@@ -5,14 +5,13 @@ import { Membership } from '../../src/mesh/membership.ts';
 import type { MembershipEffect } from '../../src/mesh/membership-events.ts';
 import { announceEveryMs } from '../../src/mesh/own-record.ts';
 import { type LocalFacts, noFacts, type RecordModel } from '../../src/mesh/record.ts';
-import { readRecord } from '../../src/mesh/record-codec.ts';
 import { issueCertificate } from '../../src/trust/certificate.ts';
 import { checkSignature, KeyPair, keyBytes, keyText } from '../../src/trust/keys.ts';
 import { MeshTrust } from '../../src/trust/mesh-trust.ts';
 import type { Random } from '../../src/util/random.ts';
 import { BroadcastModel, gossipsubParameters } from './broadcast-model.ts';
 import { pick, randomStream } from './random-streams.ts';
-import { rememberingCheck, rememberingRead } from './remembering.ts';
+import { rememberingCheck, rememberingReaders } from './remembering.ts';
 import { SimulatedNode, type Surroundings } from './simulated-node.ts';
 import { startOfTimeMs, VirtualClock } from './virtual-clock.ts';
 import { calmNetwork, VirtualNetwork } from './virtual-network.ts';
@@ -153,7 +152,7 @@ function spreadOut(
 ): void {
   for (const { name, process } of nodes) {
     clock.after(settleMs + random.float() * roundMs, () => {
-      process?.take({ type: 'facts', facts: ordinaryFacts(name, 0) });
+      process?.take({ type: 'facts', facts: ordinaryFacts(name, 99) });
     });
   }
 }
@@ -161,9 +160,9 @@ function spreadOut(
 /** Members by the mesh key's own word, who dial a few of each other first; all started at once. */
 function startMesh(size: number, seed: number, surroundings: Surroundings): SimulatedNode[] {
   const check = rememberingCheck(checkSignature);
-  const read = rememberingRead(readRecord);
   const key = KeyPair.fromSeed(randomStream(seed, 'mesh key').bytes(keyBytes));
   const meshId = keyText(key.publicKey);
+  const readers = rememberingReaders(meshId);
   const known = randomStream(seed, 'bootstrap');
   const nodes: SimulatedNode[] = [];
   for (let number = 0; number < size; number += 1) {
@@ -178,7 +177,7 @@ function startMesh(size: number, seed: number, surroundings: Surroundings): Simu
       meshId,
       trust,
       check,
-      read,
+      readers,
       certificate,
       role: 'serve',
       facts: ordinaryFacts(name, 0),

@@ -1,7 +1,9 @@
 // Pure functions of the real code that every node of a simulation asks the same, and that are asked once for all.
 import type { PeerRecord } from '../../src/mesh/record.ts';
-import type { ReadRecord } from '../../src/mesh/table.ts';
-import type { SignatureCheck } from '../../src/trust/keys.ts';
+import { readRecord } from '../../src/mesh/record-codec.ts';
+import type { Readers } from '../../src/mesh/table.ts';
+import { readEnvelope } from '../../src/trust/envelope.ts';
+import type { MeshId, SignatureCheck } from '../../src/trust/keys.ts';
 
 /** As `check`, but each question is put to it only once. */
 export function rememberingCheck(check: SignatureCheck): SignatureCheck {
@@ -18,18 +20,18 @@ export function rememberingCheck(check: SignatureCheck): SignatureCheck {
   };
 }
 
-/** As `read`; what cannot be read is read again each time. */
-export function rememberingRead(read: ReadRecord): ReadRecord {
-  const records = new Map<string, PeerRecord>();
-  return (payload, signer) => {
-    const key = latin1(signer) + latin1(payload);
-    const known = records.get(key);
-    if (known !== undefined) {
-      return known;
-    }
-    const record = read(payload, signer);
-    records.set(key, record);
-    return record;
+/** As plainReaders for one mesh, but the same bytes become the same objects: what a thousand nodes hold is there once. */
+export function rememberingReaders(mesh: MeshId): Readers {
+  const envelope = rememberedByIdentity((bytes: Uint8Array) => readEnvelope(bytes, mesh));
+  const records = new WeakMap<Uint8Array, PeerRecord>();
+  return {
+    envelope,
+    // A payload is part of one envelope, which has one signer.
+    record: (payload, signer) => {
+      const record = records.get(payload) ?? readRecord(payload, signer);
+      records.set(payload, record);
+      return record;
+    },
   };
 }
 

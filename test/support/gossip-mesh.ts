@@ -59,7 +59,7 @@ export async function startGossipMember({
   const { meshId, certificate, bootstrap } = standing(identity, entry);
   let membership: Membership | undefined;
   const gate = (peer: string, protocol: string): boolean => mayOpen(membership?.roleOf(peer), protocol);
-  const gossipsub = new GossipsubBroadcast({ meshId, gate, clock: systemClock, log: silentLogger });
+  const gossipsub = new GossipsubBroadcast({ gate, clock: systemClock, log: silentLogger });
   const services = { gossipsub: aroundService(gossipsub.service) };
   const host = await testHost({ keySeed: identity.seed, gate, services });
   membership = new Membership({

@@ -9,7 +9,6 @@ const firstHeartbeatMs = 100;
 const mostMs = 500;
 
 const broadcast = new GossipsubBroadcast({
-  meshId: 'mesh',
   gate: () => true,
   clock: systemClock,
   log: silentLogger,

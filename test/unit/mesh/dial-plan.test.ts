@@ -1,3 +1,4 @@
+import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { DialPlan } from '../../../src/mesh/dial-plan.ts';
 import { meshLimits } from '../../../src/util/limits.ts';
@@ -113,3 +114,69 @@ function newPlanOf(peers: readonly string[]): DialPlan {
   );
   return plan;
 }
+
+describe('what a dial plan says', () => {
+  const peers = Array.from({ length: 80 }, (_, number) => `peer-${number}`);
+  /** What may happen to a plan; `linked` is who is linked. */
+  const happenings = {
+    member: (plan: DialPlan, peer: string, nowMs: number) => {
+      plan.member(peer, addressOf(peer, 1 + Math.floor(nowMs)), nowMs);
+    },
+    suggest: (plan: DialPlan, peer: string, nowMs: number) => {
+      plan.suggest([{ peerId: peer, addresses: addressOf(peer) }], nowMs);
+    },
+    linked: (plan: DialPlan, peer: string, _: number, linked: Set<string>) => {
+      linked.add(peer);
+      plan.linked(peer);
+    },
+    lost: (plan: DialPlan, peer: string, nowMs: number, linked: Set<string>) => {
+      linked.delete(peer);
+      plan.unlinked();
+      plan.lost(peer, nowMs);
+    },
+    failed: (plan: DialPlan, peer: string, nowMs: number) => {
+      plan.failed(peer, nowMs);
+    },
+    postponed: (plan: DialPlan, peer: string, nowMs: number) => plan.postponed(peer, nowMs),
+    up: (plan: DialPlan, peer: string) => plan.up(peer),
+    forget: (plan: DialPlan, peer: string) => plan.forget(peer),
+    wait: () => {},
+  };
+  type Step = { readonly what: keyof typeof happenings; readonly peer: string; readonly passedMs: number };
+  const names = Object.keys(happenings) as (keyof typeof happenings)[];
+  const step: fc.Arbitrary<Step> = fc.record({
+    what: fc.constantFrom(...names),
+    peer: fc.constantFrom(...peers),
+    passedMs: fc.nat({ max: 2_000 }),
+  });
+
+  /** Everybody that is dialled, by a plan that is asked after each step or after every fifth. */
+  function run(steps: readonly Step[], isAskedAlways: boolean): unknown {
+    const linked = new Set<string>();
+    const plan = newPlan({ linked });
+    const dialled: unknown[] = [];
+    let nowMs = 0;
+    for (const [number, { what, peer, passedMs }] of steps.entries()) {
+      nowMs += passedMs;
+      happenings[what](plan, peer, nowMs, linked);
+      if (isAskedAlways) {
+        plan.nextMs();
+      }
+      if (number % 5 === 4) {
+        dialled.push(plan.due(nowMs).map(({ peerId }) => peerId));
+      }
+    }
+    return [dialled, plan.nextMs()];
+  }
+
+  it('does not depend on whether it was asked before', () => {
+    const known = peers.slice(0, 70).map((peer): Step => ({ what: 'member', peer, passedMs: 0 }));
+    fc.assert(
+      fc.property(fc.array(step, { maxLength: 60 }), fc.boolean(), (steps, isLarge) => {
+        const all = isLarge ? [...known, ...steps] : steps;
+        expect(run(all, true)).toEqual(run(all, false));
+      }),
+      { numRuns: 300 },
+    );
+  });
+});

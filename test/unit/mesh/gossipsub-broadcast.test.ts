@@ -35,7 +35,6 @@ async function startNode(transports = { tcp: true, quic: false }): Promise<TestN
   const members = new Set<PeerId>();
   const gate = (peer: PeerId): boolean => members.has(peer);
   const broadcast = new GossipsubBroadcast({
-    meshId: 'mesh',
     gate,
     clock: systemClock,
     log: silentLogger,
@@ -302,7 +301,6 @@ describe('broadcast by gossipsub', () => {
   it('throws nothing when there is nobody to talk to, before the start and after the stop', async () => {
     const [node] = (await startNodes(1)) as [TestNode];
     const unstarted = new GossipsubBroadcast({
-      meshId: 'mesh',
       gate: () => true,
       clock: systemClock,
       log: silentLogger,

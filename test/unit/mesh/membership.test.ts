@@ -3,13 +3,19 @@ import { helloTo } from '../../../src/mesh/admission.ts';
 import type { MembershipEvent } from '../../../src/mesh/membership-events.ts';
 import { OwnRecord } from '../../../src/mesh/own-record.ts';
 import { noFacts, type PeerRecord } from '../../../src/mesh/record.ts';
+import { issueCertificate } from '../../../src/trust/certificate.ts';
+import { KeyPair } from '../../../src/trust/keys.ts';
 import { meshLimits } from '../../../src/util/limits.ts';
 import { type TestMember, TestMembers } from '../../support/test-members.ts';
 
 const minuteMs = 60_000;
 
 /** A record that `member`'s key signs now, in another process that remembers `lastEpoch`. */
-function recordOf(mesh: TestMembers, member: TestMember, lastEpoch: number): Uint8Array {
+function recordOf(
+  mesh: TestMembers,
+  member: Pick<TestMember, 'key' | 'certificate'>,
+  lastEpoch: number,
+): Uint8Array {
   const { key, certificate } = member;
   const { meshId, random } = mesh;
   const record = new OwnRecord({ identity: key, meshId, role: 'serve', facts: noFacts, lastEpoch, random });
@@ -62,6 +68,25 @@ describe('joining', () => {
     mesh.pass(3_000);
     expect(newcomer.notices).toContainEqual({ type: 'joined' });
     expect(mesh.seenBy(newcomer)).toEqual(mesh.seenBy(founder));
+  });
+
+  it('who comes is told of to some of many neighbours, and to no client', () => {
+    const mesh = new TestMembers();
+    const founder = mesh.founder();
+    const client = mesh.newcomer([founder], { role: 'client' });
+    const members = Array.from({ length: 12 }, () => mesh.newcomer([founder]));
+    mesh.pass(minuteMs);
+    const key = KeyPair.fromSeed(mesh.random.bytes(32));
+    const issue = { issuer: mesh.issuer, peerKey: key.publicKey, role: 'serve', nowMs: mesh.wallMs } as const;
+    const record = recordOf(mesh, { key, certificate: issueCertificate(issue) }, 0);
+    const source = members[0]?.peer ?? '';
+    const effects = founder.machine.step({ type: 'heard', peer: source, envelope: record }, mesh.now());
+    const told = effects.flatMap((effect) =>
+      effect.type === 'send' && effect.message.type === 'items' ? [effect.peer] : [],
+    );
+    expect(new Set(told).size).toBe(meshLimits.passOn);
+    expect(told).not.toContain(client.peer);
+    expect(told).not.toContain(source);
   });
 
   it('a client is seen and sees, and is asked for nothing', () => {

@@ -63,6 +63,22 @@ describe('the announcements of a node', () => {
     );
   });
 
+  it('do not hurry for what is only counted', () => {
+    const own = newRecord();
+    announced(own);
+    const { dueMs } = own;
+    own.change({ ...noFacts, demand: [{ model: 'demo', requests: 3 }] }, now);
+    expect(own.dueMs).toBe(dueMs);
+    expect(announced(own).demand).toEqual([{ model: 'demo', requests: 3 }]);
+  });
+
+  it('that came to nothing are made up for as in a small mesh', () => {
+    const own = newRecord();
+    announced(own, 4096);
+    own.announceLater(now);
+    expect(own.dueMs).toBe(now.monotonicMs + meshLimits.announceMs);
+  });
+
   it('of many changes in a row make one', () => {
     const own = newRecord();
     announced(own);

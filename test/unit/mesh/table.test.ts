@@ -3,13 +3,14 @@ import { describe, expect, it } from 'vitest';
 import { sealDeath } from '../../../src/mesh/death.ts';
 import { noFacts, type PeerRecord } from '../../../src/mesh/record.ts';
 import { encodeRecord } from '../../../src/mesh/record-codec.ts';
+import { isNeighbour } from '../../../src/mesh/rendezvous.ts';
 import { SharedState } from '../../../src/mesh/shared-state.ts';
 import { issueCertificate } from '../../../src/trust/certificate.ts';
 import { type Envelope, seal } from '../../../src/trust/envelope.ts';
 import { KeyPair, keyText } from '../../../src/trust/keys.ts';
 import { MeshTrust } from '../../../src/trust/mesh-trust.ts';
 import type { Role } from '../../../src/trust/roles.ts';
-import { meshLimits } from '../../../src/util/limits.ts';
+import { meshLimits, recordLimits } from '../../../src/util/limits.ts';
 import { seededRandom } from '../../../src/util/random.ts';
 import { memoisedCheck } from '../../support/test-mesh.ts';
 import { thrownBy } from '../../support/thrown.ts';
@@ -247,6 +248,37 @@ describe('verdicts', () => {
     expect(statusOf(state)).toBe('dead');
   });
 
+  it('in a large mesh are taken from neighbours alone, and nobody can say that it is one', () => {
+    const state = newState();
+    const many = Array.from({ length: meshLimits.fullMesh + 40 }, newKey);
+    offerAll(
+      state,
+      [subject, ...many].map((key) => recordOf(key)),
+    );
+    const peers = [...state.table.entries()].map(({ record }) => record.peerId);
+    const reach = 2 * meshLimits.chosenNeighbours;
+    const isNear = ({ peerId }: KeyPair): boolean =>
+      isNeighbour(peerId, subject.peerId, peers, reach) || isNeighbour(subject.peerId, peerId, peers, reach);
+    const [far = meshKey] = many.filter((key) => !isNear(key));
+    const near = many.filter(isNear);
+    const claims = recordOf(far, {
+      sequence: 1,
+      neighbours: [{ peerId: subject.peerId, rttP50Ms: 1, rttP95Ms: 1 }],
+    });
+    offerAll(state, [claims]);
+    expect(thrownBy(() => state.take(death(far).bytes, nowMs)).code).toBe('record_untimely');
+    offerAll(
+      state,
+      near.slice(0, 1).map((key) => death(key)),
+    );
+    expect(statusOf(state)).toBe('alive');
+    offerAll(
+      state,
+      near.slice(1, 2).map((key) => death(key)),
+    );
+    expect(statusOf(state)).toBe('dead');
+  });
+
   it('are ignored by whoever talks to the node', () => {
     const state = newState();
     offerAll(
@@ -286,5 +318,32 @@ describe('verdicts', () => {
       Array.from({ length: 10 }, (_, sequence) => death(a, sequence)),
     );
     expect(thrownBy(() => state.take(death(a, 10).bytes, nowMs)).code).toBe('record_untimely');
+  });
+});
+
+describe('what is held already', () => {
+  const [key = meshKey] = keys;
+
+  it('is known by its bytes, and forgotten with them', () => {
+    const state = newState();
+    const [first, second] = [recordOf(key), recordOf(key, { sequence: 1 })];
+    expect(state.items.holds(first.bytes)).toBe(false);
+    state.take(first.bytes, nowMs);
+    expect(state.items.holds(Uint8Array.from(first.bytes))).toBe(true);
+    state.take(second.bytes, nowMs);
+    expect(state.items.holds(first.bytes)).toBe(false);
+    expect(state.items.holds(second.bytes)).toBe(true);
+    state.sweep(nowMs + 2 * recordLimits.lifeMs);
+    expect(state.items.holds(second.bytes)).toBe(false);
+  });
+
+  it('is not mistaken for what only ends like it', () => {
+    const state = newState();
+    const { bytes } = recordOf(key);
+    state.take(bytes, nowMs);
+    const forged = Uint8Array.from(bytes);
+    forged[10] = (forged[10] ?? 0) ^ 1;
+    expect(state.items.holds(forged)).toBe(false);
+    expect(() => state.take(forged, nowMs)).toThrow();
   });
 });

@@ -1,6 +1,6 @@
 import type { Connection } from '@libp2p/interface';
 import { describe, expect, it } from 'vitest';
-import { deadBeside, type LinkedConnection, Links } from '../../../src/net/links.ts';
+import { doubtfulBeside, type LinkedConnection, Links } from '../../../src/net/links.ts';
 import type { Link } from '../../../src/net/network.ts';
 import { netLimits } from '../../../src/util/limits.ts';
 import { silentLogger } from '../../../src/util/logging.ts';
@@ -13,23 +13,23 @@ function linked(sinceMs: number, { path = 'quic', direction = 'inbound' }: Parti
 }
 
 describe('a link that a peer opens', () => {
-  it('says that its older ones of the same path are dead, whoever dialled them', () => {
+  it('makes its older ones of the same path doubtful, whoever dialled them', () => {
     const [dialled, taken] = [linked(0, { direction: 'outbound' }), linked(1)];
-    expect(deadBeside(linked(1 + justOlderMs), [dialled, taken])).toEqual([dialled, taken]);
+    expect(doubtfulBeside(linked(1 + justOlderMs), [dialled, taken])).toEqual([dialled, taken]);
   });
 
   it('says nothing of another path', () => {
-    expect(deadBeside(linked(justOlderMs), [linked(0, { path: 'tcp' })])).toEqual([]);
+    expect(doubtfulBeside(linked(justOlderMs), [linked(0, { path: 'tcp' })])).toEqual([]);
   });
 
   it('says nothing of its twin, dialled from the other side at the same time', () => {
-    expect(deadBeside(linked(netLimits.twinLinksMs), [linked(0, { direction: 'outbound' })])).toEqual([]);
+    expect(doubtfulBeside(linked(netLimits.twinLinksMs), [linked(0, { direction: 'outbound' })])).toEqual([]);
   });
 });
 
 describe('a link that this node opens', () => {
   it('says nothing of others', () => {
-    expect(deadBeside(linked(justOlderMs, { direction: 'outbound' }), [linked(0)])).toEqual([]);
+    expect(doubtfulBeside(linked(justOlderMs, { direction: 'outbound' }), [linked(0)])).toEqual([]);
   });
 });
 
