@@ -10,6 +10,8 @@ import type { MembershipNotice } from './membership-events.ts';
 export class JoinWatch {
   readonly #untried: Set<PeerId>;
   readonly #attempts: string[] = [];
+  /** Dials that came to nothing, by peer. */
+  readonly #silences = new Map<PeerId, number>();
   readonly #result = Promise.withResolvers<void>();
   #lastCode: ErrorCode = 'join_failed';
 
@@ -27,8 +29,13 @@ export class JoinWatch {
     }
   }
 
+  /** Whoever does not answer is asked once more: packets are lost, and machines are busy. */
   dialFailed(peer: PeerId, code: ErrorCode, message: string): void {
-    this.#failed(peer, code, message);
+    const silences = (this.#silences.get(peer) ?? 0) + 1;
+    this.#silences.set(peer, silences);
+    if (code !== 'peer_unreachable' || silences >= meshLimits.joinDials) {
+      this.#failed(peer, code, message);
+    }
   }
 
   /** Settles as joining does; `join_failed` if that takes too long. */

@@ -238,7 +238,9 @@ export class Mesh {
       const { code, message, details } = asMeshnodeError(thrown, 'peer_unreachable');
       const isTried = details.data?.['backedOffMs'] === undefined;
       this.#init.log.debug({ peer, code, err: thrown }, 'a dial came to nothing');
-      this.#join.dialFailed(peer, code, message);
+      if (isTried) {
+        this.#join.dialFailed(peer, code, message);
+      }
       this.#tell({ type: 'dial-failed', peer, code, isTried });
     }
   }

@@ -463,6 +463,8 @@ export const meshLimits = {
   sweepMs: 5_000,
   /** False items after which a member's link is closed. */
   strikes: 16,
+  /** Dials of each node of an invite before it counts as unreachable. */
+  joinDials: 2,
   /** Time for a join to succeed: all addresses of an invite are tried side by side. */
   joinMs: 20_000,
 } as const;
