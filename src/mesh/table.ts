@@ -70,6 +70,10 @@ export class RecordTable {
   readonly #leaveRate = new AuthorRate('leaves', meshLimits.leavesPerMinute);
   readonly #verdictRate = new AuthorRate('verdicts', meshLimits.deathsPerMinute);
   #removals = 0;
+  /** The state of trust that everybody was last judged by. */
+  #judgedVersion = -1;
+  /** Whom the next sweep begins with. */
+  #turn = this.#entries.entries();
 
   constructor({ trust, check, readers = plainReaders }: RecordTableInit) {
     this.#trust = trust;
@@ -175,11 +179,14 @@ export class RecordTable {
 
   /**
    * Forgets what has run out and what no longer stands. A record is kept past its end for as long as a stale
-   * copy of it could still be taken for new. Returns whose records went.
+   * copy of it could still be taken for new. Looks at everybody if anybody's standing may have changed, else at some
+   * in turn: in a large mesh what time does may wait for a few sweeps. Returns whose records went.
    */
   sweep(wallMs: number): Forgotten[] {
     const gone: Forgotten[] = [];
-    for (const [peer, { record, certificate }] of this.#entries) {
+    const isAnew = this.#trust.version !== this.#judgedVersion;
+    this.#judgedVersion = this.#trust.version;
+    for (const [peer, { record, certificate }] of isAnew ? this.#entries : this.#inTurn()) {
       const isOver = wallMs > record.expiresMs + meshLimits.clockToleranceMs;
       const { standing } = this.#trust.judge(certificate, wallMs);
       if (isOver || !standing) {
@@ -193,6 +200,20 @@ export class RecordTable {
     }
     this.#sweepDeaths(wallMs);
     return gone;
+  }
+
+  *#inTurn(): Generator<[PeerId, TableEntry]> {
+    for (let looks = Math.min(meshLimits.sweepEntries, this.#entries.size); looks > 0; looks--) {
+      let next = this.#turn.next();
+      if (next.done) {
+        this.#turn = this.#entries.entries();
+        next = this.#turn.next();
+      }
+      if (next.done) {
+        return;
+      }
+      yield next.value;
+    }
   }
 
   #sweepDeaths(wallMs: number): void {

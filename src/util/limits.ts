@@ -461,6 +461,8 @@ export const meshLimits = {
   fullMesh: 64,
   /** How often standing, ends of records and what is remembered are looked through. */
   sweepMs: 5_000,
+  /** Records looked at in one such look, the next ones in turn: those of 1000 members are looked at every 40 seconds. */
+  sweepEntries: 128,
   /** False items after which a member's link is closed. */
   strikes: 16,
   /** Dials of each node of an invite before it counts as unreachable. */

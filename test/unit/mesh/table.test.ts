@@ -347,3 +347,35 @@ describe('what is held already', () => {
     expect(() => state.take(forged, nowMs)).toThrow();
   });
 });
+
+describe('looking through a large table', () => {
+  const many = Array.from({ length: 2 * meshLimits.sweepEntries + 10 }, newKey);
+  const overMs = nowMs + meshLimits.recordLifeMs + meshLimits.clockToleranceMs + 1;
+
+  it('takes a few looks to forget everybody that has run out', () => {
+    const state = newState();
+    offerAll(
+      state,
+      many.map((key) => recordOf(key)),
+    );
+    state.sweep(nowMs);
+    const left = [1, 2, 3].map(() => {
+      state.sweep(overMs);
+      return state.table.size;
+    });
+    expect(left).toEqual([many.length - meshLimits.sweepEntries, 10, 0]);
+    expect(state.items.size).toBe(0);
+  });
+
+  it('takes one when anybody may have lost its standing', () => {
+    const state = newState();
+    const envelopes = many.map((key) => recordOf(key));
+    offerAll(state, envelopes);
+    state.sweep(nowMs);
+    const [revoked = meshKey] = many.slice(-1);
+    const target = { peerKey: revoked.publicKey };
+    const revocations = new MeshTrust({ meshId, check }).revoke(target, issuer, [], nowMs);
+    offerAll(state, revocations);
+    expect(state.sweep(nowMs).map(({ peer }) => peer)).toEqual([revoked.peerId]);
+  });
+});
