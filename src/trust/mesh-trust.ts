@@ -28,16 +28,23 @@ export type RevokeTarget = { readonly peerKey: Uint8Array } | { readonly inviteK
 /** What became of an offered statement. */
 export type Offered = 'new' | 'known' | 'older';
 
+export interface MeshTrustInit {
+  readonly meshId: MeshId;
+  readonly check: SignatureCheck;
+  /** A simulation of a thousand nodes verifies each certificate once for all of them. */
+  readonly certificates?: CertificateCache;
+}
+
 export class MeshTrust {
   readonly meshId: MeshId;
   readonly #check: SignatureCheck;
   readonly #certificates: CertificateCache;
   readonly #proofs = new ProofStore();
 
-  constructor({ meshId, check }: { readonly meshId: MeshId; readonly check: SignatureCheck }) {
+  constructor({ meshId, check, certificates = new CertificateCache(meshId, check) }: MeshTrustInit) {
     this.meshId = meshId;
     this.#check = check;
-    this.#certificates = new CertificateCache(meshId, check);
+    this.#certificates = certificates;
   }
 
   /** Rises whenever a judgement may have changed other than by time. */

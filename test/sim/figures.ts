@@ -5,7 +5,7 @@ import { Membership } from '../../src/mesh/membership.ts';
 import type { MembershipEffect } from '../../src/mesh/membership-events.ts';
 import { announceEveryMs } from '../../src/mesh/own-record.ts';
 import { type LocalFacts, noFacts, type RecordModel } from '../../src/mesh/record.ts';
-import { issueCertificate } from '../../src/trust/certificate.ts';
+import { CertificateCache, issueCertificate } from '../../src/trust/certificate.ts';
 import { checkSignature, KeyPair, keyBytes, keyText } from '../../src/trust/keys.ts';
 import { MeshTrust } from '../../src/trust/mesh-trust.ts';
 import type { Random } from '../../src/util/random.ts';
@@ -163,6 +163,7 @@ function startMesh(size: number, seed: number, surroundings: Surroundings): Simu
   const key = KeyPair.fromSeed(randomStream(seed, 'mesh key').bytes(keyBytes));
   const meshId = keyText(key.publicKey);
   const readers = rememberingReaders(meshId);
+  const certificates = new CertificateCache(meshId, check);
   const known = randomStream(seed, 'bootstrap');
   const nodes: SimulatedNode[] = [];
   for (let number = 0; number < size; number += 1) {
@@ -171,7 +172,7 @@ function startMesh(size: number, seed: number, surroundings: Surroundings): Simu
     const node = new SimulatedNode({ name, identity, listens: true, surroundings });
     const issue = { peerKey: identity.publicKey, role: 'serve', nowMs: startOfTimeMs } as const;
     const certificate = issueCertificate({ issuer: { meshId, key }, ...issue });
-    const trust = new MeshTrust({ meshId, check });
+    const trust = new MeshTrust({ meshId, check, certificates });
     const membership = new Membership({
       identity,
       meshId,
