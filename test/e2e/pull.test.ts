@@ -1,5 +1,5 @@
 // `meshnode models pull` as a process, against a hub on this machine: done, interrupted, and taken up again.
-import { mkdtemp, readFile, rm } from 'node:fs/promises';
+import { mkdtemp, readdir, readFile, rm, stat } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, expect, it } from 'vitest';
@@ -33,6 +33,20 @@ function pull(): StartedProcess {
   return process;
 }
 
+/** Bytes of unfinished downloads on disk. */
+async function writtenBytes(): Promise<number> {
+  const files = await readdir(home, { recursive: true });
+  const sizes = files
+    .filter((name) => name.endsWith('.incomplete'))
+    .map((name) =>
+      stat(join(home, name)).then(
+        ({ size }) => size,
+        () => 0,
+      ),
+    );
+  return (await Promise.all(sizes)).reduce((sum, size) => sum + size, 0);
+}
+
 it('tells its progress and where the model lies', async () => {
   const process = pull();
   expect(await process.exited).toBe(0);
@@ -46,6 +60,8 @@ it.each(['SIGINT', 'SIGKILL'] as const)('goes on where %s stopped it', async (si
   const first = pull();
   await first.event('progress', { stage: 'downloading' });
   await expect.poll(() => hub.storageRequests.at(-1)?.sentBytes).toBe(heldAfterBytes);
+  // What was sent is not written yet.
+  await expect.poll(writtenBytes).toBeGreaterThan(0);
   const exit = await first.stop(signal);
   expect(exit).toBe(signal === 'SIGINT' ? 130 : 'SIGKILL');
 

@@ -56,7 +56,7 @@ export function testLifecycle(suite: Suite): void {
       const spans = await Promise.all(
         [1, 2, 3, 4].map(async (number) => {
           const span = { first: 0, last: 0 };
-          const request = chatRequest(model.name, `${expects.endlessPrompt} ${number}`, { maxTokens: 48 });
+          const request = chatRequest(model.name, `${expects.endlessPrompt} ${number}`, { maxTokens: 128 });
           const answer = await collect(model, request, {
             onEvent: (event) => {
               if (event.type === 'delta') {
