@@ -7,7 +7,7 @@ import type { MeshTrust } from '../trust/mesh-trust.ts';
 import { MeshnodeError } from '../util/errors.ts';
 import { meshLimits, trustLimits } from '../util/limits.ts';
 import type { Now } from './membership-events.ts';
-import type { Admitted, Hello, PeerAddresses } from './message.ts';
+import type { Admitted, Hello, PeerAddresses, Refused } from './message.ts';
 
 /** The version of the messages. A later one adds fields; what it takes away needs a new protocol id. */
 export const meshProtocol = 1;
@@ -53,15 +53,21 @@ export function welcomeTo(
   };
 }
 
+/** Why a peer may not stay and, if it has shown who it is, what it can see that by. */
+export function refusalTo(
+  trust: MeshTrust,
+  certificate: Certificate | undefined,
+  { code, message }: Pick<MeshnodeError, 'code' | 'message'>,
+): Refused {
+  const proofs = certificate === undefined ? [] : proofsOf(trust, certificate);
+  return { type: 'refused', code, message, proofs };
+}
+
 /**
- * The certificate of a peer that may come in, and the use that this node signs for it if it is the first to see
- * its invite redeemed, or the first of its rank. Throws why it may not; `peer` is whom the transport has proved.
+ * The certificate that a peer shows, if it may be looked at further. Throws why not; `peer` is whom the transport
+ * has proved.
  */
-export function admit(
-  peer: PeerId,
-  hello: Hello,
-  { trust, own, take, now }: Admitter,
-): { certificate: Certificate; use: Envelope | undefined } {
+export function shownBy(peer: PeerId, hello: Hello, { trust, now }: Admitter): Certificate {
   if (hello.meshId !== trust.meshId) {
     throw new MeshnodeError('mesh_mismatch', 'Who was met belongs to another mesh.');
   }
@@ -70,17 +76,33 @@ export function admit(
   if (certificate.peerId !== peer) {
     throw new MeshnodeError('certificate_invalid', 'The certificate was given to another node.');
   }
-  // Checking proofs costs far more than sending them: only those get it done whom they can help.
+  return certificate;
+}
+
+/**
+ * Lets in whom `certificate` was given to, and returns the use that this node signs for it if it is the first to see
+ * its invite redeemed, or the first of its rank. Throws why it may not come in.
+ */
+export function admit(
+  certificate: Certificate,
+  { proofs }: Hello,
+  { trust, own, take, now }: Admitter,
+): Envelope | undefined {
+  // Checking proofs costs far more than sending them: whom none can help gets none checked. Of who stands already
+  // they are mostly known; if not, they may say that an invite is used up, even that by which this node came.
   const unheard = trust.judge(certificate, now.wallMs);
-  if (!unheard.standing && unheard.code !== 'certificate_revoked' && unheard.code !== 'certificate_expired') {
-    hello.proofs.forEach(take);
+  if (
+    unheard.standing ||
+    (unheard.code !== 'certificate_revoked' && unheard.code !== 'certificate_expired')
+  ) {
+    proofs.forEach(take);
   }
   const use = own.mayAdmit ? trust.witness(certificate, own, now.wallMs) : undefined;
   const judgement = trust.judge(certificate, now.wallMs);
   if (!judgement.standing) {
     throw new MeshnodeError(judgement.code, judgement.message);
   }
-  return { certificate, use };
+  return use;
 }
 
 /** Certificates, records and revocations are dated: two nodes must roughly agree on the date. */

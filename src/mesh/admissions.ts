@@ -5,7 +5,7 @@ import type { PeerId } from '../trust/keys.ts';
 import type { MeshTrust } from '../trust/mesh-trust.ts';
 import { asMeshnodeError, type ErrorCode, isErrorCode, type MeshnodeError } from '../util/errors.ts';
 import { meshLimits, meshMessageLimits } from '../util/limits.ts';
-import { admit, helloTo, welcomeTo } from './admission.ts';
+import { type Admitter, admit, helloTo, refusalTo, shownBy, welcomeTo } from './admission.ts';
 import type { Now } from './membership-events.ts';
 import type { Admitted, Hello, PeerAddresses, Refused } from './message.ts';
 import { splitItems } from './message-codec.ts';
@@ -95,13 +95,16 @@ export class Admissions {
       this.#greetedAgain(session, hello, now);
       return;
     }
+    const admitter: Admitter = {
+      trust,
+      own: { key: own.key, certificate: own.certificate, mayAdmit: own.isMember && !own.isClient },
+      take: (proof) => sharing.receive(proof, session.peer, now),
+      now,
+    };
+    let certificate: Certificate | undefined;
     try {
-      const { certificate, use } = admit(session.peer, hello, {
-        trust,
-        own: { key: own.key, certificate: own.certificate, mayAdmit: own.isMember && !own.isClient },
-        take: (proof) => sharing.receive(proof, session.peer, now),
-        now,
-      });
+      certificate = shownBy(session.peer, hello, admitter);
+      const use = admit(certificate, hello, admitter);
       session.theirs = certificate;
       if (!session.helloSent) {
         this.#sayHello(session, now);
@@ -112,7 +115,7 @@ export class Admissions {
       this.#sayWelcome(session, certificate, now);
       this.#checkUp(session);
     } catch (thrown) {
-      this.reject(session, asMeshnodeError(thrown), now);
+      this.reject(session, asMeshnodeError(thrown), now, certificate);
     }
   }
 
@@ -136,17 +139,34 @@ export class Admissions {
     this.#checkUp(session);
   }
 
-  refused(session: Session, { code, message }: Refused, now: Now): void {
+  refused(session: Session, { code, message, proofs }: Refused, now: Now): void {
+    const { outbox, sharing } = this.#parts;
     const known: ErrorCode = isErrorCode(code) ? code : 'join_failed';
-    this.#parts.outbox.notice({ type: 'refused', peer: session.peer, code: known, message });
+    outbox.notice({ type: 'refused', peer: session.peer, code: known, message });
+    // Only members are worth the checking. Who came by an invite that was used up elsewhere, while the two sides were
+    // apart, would otherwise go on for good with others who did.
+    if (session.theirs !== undefined) {
+      for (const proof of proofs) {
+        sharing.receive(proof, session.peer, now);
+      }
+    }
     this.#close(session, 'the peer refused this node', now, 0);
   }
 
-  /** Tells a peer why it may not stay, and closes its link after it had time to read that. */
-  reject(session: Session, { code, message }: Pick<MeshnodeError, 'code' | 'message'>, now: Now): void {
-    const { outbox } = this.#parts;
+  /**
+   * Tells a peer why it may not stay, with what the certificate that it showed does not stand by, and closes its link
+   * after it had time to read that.
+   */
+  reject(
+    session: Session,
+    error: Pick<MeshnodeError, 'code' | 'message'>,
+    now: Now,
+    certificate?: Certificate,
+  ): void {
+    const { outbox, trust } = this.#parts;
+    const { code, message } = error;
     outbox.notice({ type: 'rejected', peer: session.peer, code, message });
-    outbox.send(session.peer, { type: 'refused', code, message });
+    outbox.send(session.peer, refusalTo(trust, certificate, error));
     this.#close(session, message, now, meshLimits.refusalMs);
   }
 
@@ -178,9 +198,10 @@ export class Admissions {
   rejudge(now: Now): void {
     const { sessions, trust } = this.#parts;
     for (const session of sessions.all()) {
-      const judgement = session.theirs && trust.judge(this.#newest(session.theirs), now.wallMs);
+      const certificate = session.theirs && this.#newest(session.theirs);
+      const judgement = certificate && trust.judge(certificate, now.wallMs);
       if (judgement?.standing === false && session.closeMs === undefined) {
-        this.reject(session, judgement, now);
+        this.reject(session, judgement, now, certificate);
       }
     }
   }

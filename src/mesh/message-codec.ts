@@ -121,7 +121,11 @@ function messageOf(message: MeshMessage): MessageMessage {
       return { admitted: messageOfAdmitted(message) };
     case 'refused':
       return {
-        refused: { code: message.code, message: showableText(message.message, limits.textBytes) },
+        refused: {
+          code: message.code,
+          message: showableText(message.message, limits.textBytes),
+          proofs: [...message.proofs],
+        },
       };
     case 'digest':
       return { digest: { root: message.root, items: message.items } };
@@ -200,11 +204,16 @@ function peerOfMessage({ peerKey, addresses }: PeerAddressMessage, path: string)
   };
 }
 
-function refusedOfMessage({ code, message }: RefusedMessage): Refused {
+function refusedOfMessage({ code, message, proofs }: RefusedMessage): Refused {
   if (!/^[a-z_]{1,40}$/.test(code ?? '')) {
     throw fields.fault('code', 'is not the form of an error code');
   }
-  return { type: 'refused', code: code ?? '', message: fields.text('message', message, limits.textBytes) };
+  return {
+    type: 'refused',
+    code: code ?? '',
+    message: fields.text('message', message, limits.textBytes),
+    proofs: proofsOf(proofs),
+  };
 }
 
 function digestOfMessage({ root, items }: DigestMessage): Digest {

@@ -55,6 +55,8 @@ export interface Refused {
   readonly code: string;
   /** For a person. Written cut to meshMessageLimits.textBytes and without control characters. */
   readonly message: string;
+  /** Encoded Envelopes: the uses and revocations by which your certificate does not stand. */
+  readonly proofs: readonly Uint8Array[];
 }
 
 /** Everything that I hold, as ItemDigest sums it up: the opening of an exchange. */

@@ -93,8 +93,9 @@ export class MeshTrust {
   }
 
   /**
-   * What another needs in order to judge a certificate alike: the uses that its chain stands on with what those
-   * stand on, nearest first, and the revocations that bear on any of them. At most trustLimits.proofs.
+   * What another needs in order to judge a certificate alike: the uses that its chain stands on, or that left no seat
+   * to it, with what those stand on, nearest first, and the revocations that bear on any of them. At most
+   * trustLimits.proofs: of an invite for more uses than that nobody can be shown that it is used up.
    */
   proofsFor(certificate: Certificate): Envelope[] {
     const { ruling } = this.#proofs;
@@ -111,7 +112,7 @@ export class MeshTrust {
       for (const revocation of ruling.against(link)) {
         add(revocation, revocation.signer);
       }
-      for (const use of ruling.usesOf(link)) {
+      for (const use of [...ruling.usesOf(link), ...ruling.usesBefore(link)]) {
         add(use, use.admitter);
       }
       if (proofs.size >= trustLimits.proofs) {

@@ -90,6 +90,12 @@ class Seating {
   isFull({ grant, maxUses }: InviteTerms): boolean {
     return (this.#standing.get(grant)?.size ?? 0) >= maxUses;
   }
+
+  /** The uses that fill an invite. */
+  standingUsesOf({ grant }: InviteTerms): Use[] {
+    const standing = this.#standing.get(grant) ?? new Set();
+    return [...standing].flatMap((seat) => this.deciding.get(seat) ?? []);
+  }
 }
 
 export class Ruling {
@@ -165,6 +171,15 @@ export class Ruling {
   /** The uses that a certificate, and what its peer signed, lean on: that which decides, and the earliest. */
   usesOf(certificate: Certificate): Use[] {
     return isRedemption(certificate) ? [...this.#seating.usesOf(certificate)] : [];
+  }
+
+  /** The uses that leave no seat to a certificate; none if it has one, or could have. */
+  usesBefore(certificate: Certificate): Use[] {
+    const isLeftOver =
+      isRedemption(certificate) &&
+      !this.#seating.stands(certificate) &&
+      this.#seating.isFull(certificate.invite);
+    return isLeftOver ? this.#seating.standingUsesOf(certificate.invite) : [];
   }
 
   /** Whether a revocation in force puts the certificate or one above it out. */

@@ -142,6 +142,9 @@ export class Invariants {
       this.#checkJoined(node);
     }
     const members = this.#runningMembers();
+    if (members.every(({ address }) => address === undefined)) {
+      return; // Nobody is left who can be dialled, so nobody can learn anything.
+    }
     for (const observer of members) {
       for (const subject of members) {
         if (observer !== subject) {

@@ -155,6 +155,7 @@ export const meshMessages: fc.Arbitrary<MeshMessage> = fc.oneof(
     type: fc.constant('refused' as const),
     code: fc.stringMatching(/^[a-z_]{1,40}$/),
     message: fc.oneof(fc.constant(''), line),
+    proofs: fc.array(someBytes, { maxLength: 3 }),
   }),
   fc.record({
     type: fc.constant('digest' as const),

@@ -73,6 +73,15 @@ export class TestMembers {
   /** A newcomer with an invite of `issuer`, the mesh key if absent, naming `at`. It is not linked to anybody yet. */
   newcomer(at: readonly TestMember[], options: JoinOptions = {}, issuer: Issuer = this.issuer): TestMember {
     const key = options.key ?? KeyPair.fromSeed(this.random.bytes(32));
+    return this.redeemer(this.token(at, options, issuer), key, at, options);
+  }
+
+  /** The token of an invite that names `at`. */
+  token(
+    at: readonly TestMember[],
+    options: Pick<JoinOptions, 'role' | 'invite'> = {},
+    issuer: Issuer = this.issuer,
+  ): string {
     const addresses = at.map(({ peer }) => `${addressOf(peer)}/p2p/${peer}`);
     const { token } = createInvite(
       {
@@ -86,6 +95,11 @@ export class TestMembers {
       },
       { random: this.random, nowMs: this.wallMs },
     );
+    return token;
+  }
+
+  /** A newcomer that has been given a token, and asks `at`. */
+  redeemer(token: string, key: KeyPair, at: readonly TestMember[], options: JoinOptions = {}): TestMember {
     const certificate = redeem(parseToken(token), key, { nowMs: this.wallMs });
     return this.#add(key, certificate, at, false, options);
   }
@@ -108,8 +122,11 @@ export class TestMembers {
   link(a: TestMember, b: TestMember): void {
     if (a !== b && !this.isLinked(a, b)) {
       this.#links.add(pairOf(a, b));
-      this.tell(a, { type: 'linked', peer: b.peer });
-      this.tell(b, { type: 'linked', peer: a.peer });
+      // Both in one: what the first says must find the second linked.
+      this.#later(() => {
+        this.tell(a, { type: 'linked', peer: b.peer });
+        this.tell(b, { type: 'linked', peer: a.peer });
+      });
     }
   }
 

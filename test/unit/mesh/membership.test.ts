@@ -115,6 +115,29 @@ describe('joining', () => {
   });
 });
 
+describe('an invite that is used up while the mesh is apart', () => {
+  it('is no way in for who came later, though nobody is left but one that turns it away', () => {
+    const mesh = new TestMembers();
+    const founder = mesh.founder();
+    const admin = mesh.newcomer([founder], { role: 'admin' });
+    const token = mesh.token([founder, admin], { invite: { maxUses: 1 } });
+    const [first, second] = [1, 2].map(() => KeyPair.fromSeed(mesh.random.bytes(32))) as [KeyPair, KeyPair];
+    mesh.crash(admin);
+    const seated = mesh.redeemer(token, first, [founder]);
+    expect(mesh.seenBy(founder)[seated.peer]).toBe('alive');
+    mesh.crash(seated);
+    mesh.crash(founder);
+    const there = mesh.restart(admin, admin.machine.memory());
+    mesh.pass(1_000);
+    const late = mesh.redeemer(token, second, [there]);
+    expect(mesh.seenBy(there)[late.peer]).toBe('alive');
+    mesh.crash(there);
+    mesh.link(mesh.restart(founder, founder.machine.memory(), true), late);
+    expect(late.notices).toContainEqual(expect.objectContaining({ type: 'expelled', code: 'token_used_up' }));
+    expect(late.machine.isMember).toBe(false);
+  });
+});
+
 describe('coming back', () => {
   it('a member that restarts needs nobody to invite it again', () => {
     const mesh = new TestMembers();

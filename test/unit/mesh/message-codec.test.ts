@@ -78,11 +78,13 @@ describe('a mesh message', () => {
 
   it('tells a refusal in words that can be shown, however long they were', () => {
     const said = `One\nand ${'ä'.repeat(limits.textBytes)}`;
-    const read = readMessage(written({ type: 'refused', code: 'mesh_mismatch', message: said }));
+    const refused: MeshMessage = { type: 'refused', code: 'mesh_mismatch', message: said, proofs: [] };
+    const read = readMessage(written(refused));
     expect(read).toEqual({
       type: 'refused',
       code: 'mesh_mismatch',
       message: `One and ${'ä'.repeat((limits.textBytes - 8) / 2)}`,
+      proofs: [],
     });
   });
 
@@ -138,6 +140,7 @@ const lies: [field: string, why: string, lie: MessageMessage][] = [
   ['code', 'is too long', { refused: { code: 'a'.repeat(41) } }],
   ['message', 'cannot be shown', { refused: { code: 'a', message: '\u001b[31m' } }],
   ['message', 'is too long', { refused: { code: 'a', message: 'a'.repeat(limits.textBytes + 1) } }],
+  ['proofs', 'are too many', { refused: { code: 'a', proofs: times(trustLimits.proofs + 1, () => byte) } }],
   ['root', 'is missing', { digest: {} }],
   ['root', 'is too long', { digest: { root: key(1, 9) } }],
   ['hashes', 'is missing', { buckets: {} }],

@@ -142,6 +142,23 @@ describe('what is held', () => {
     expect(verdict(mesh.trust(proofs), c, madeMs + 2 * dayMs)).toBe('standing');
   });
 
+  it('proves that an invite had no seat left, and that who filled it could', () => {
+    const admin = mesh.redeem(mesh.invite({ role: 'admin' }), 'admin');
+    const invite = mesh.invite({ maxUses: 2 });
+    const taken = ['first', 'second', 'third'].map((name) => mesh.redeem(invite, name));
+    const [first, second, third] = taken as [TestMember, TestMember, TestMember];
+    const uses = [
+      mesh.use(admin),
+      mesh.use(first, admin, madeMs + 2 * minuteMs),
+      mesh.use(second, admin, madeMs + 3 * minuteMs),
+    ];
+    const trust = mesh.trust([...uses, mesh.use(third, first, madeMs + 4 * minuteMs)]);
+    expect(verdict(mesh.trust(), third)).toBe('standing');
+    const proofs = trust.proofsFor(third.certificate);
+    expect(verdict(mesh.trust(proofs), third)).toBe('token_used_up');
+    expect(verdict(mesh.trust(proofs), first)).toBe('standing');
+  });
+
   it('proves that a certificate is out, and that who said so may', () => {
     const admin = mesh.redeem(mesh.invite({ role: 'admin' }), 'admin');
     const trust = mesh.trust([
