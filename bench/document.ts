@@ -1,7 +1,7 @@
 // Writes docs/BENCHMARKS.md: the results of the benches that have run on this machine, and what the document says of
 // the others.
-import { readFile, writeFile } from 'node:fs/promises';
-import { markdownTable, savedResult } from './support/report.ts';
+import { writeSections } from '../test/support/document-sections.ts';
+import { markdownOf, savedResult } from './support/report.ts';
 
 const file = new URL('../docs/BENCHMARKS.md', import.meta.url);
 
@@ -13,19 +13,6 @@ figures are compared inside one run only.
 
 /** `names` are those of all benches. */
 export async function writeDocument(names: readonly string[]): Promise<void> {
-  const sections = sectionsOf(await readFile(file, 'utf8').catch(() => ''));
-  for (const result of await Promise.all(names.map(savedResult))) {
-    if (result !== undefined) {
-      sections.set(result.title, `${markdownTable(result).trim()}\n`);
-    }
-  }
-  await writeFile(file, [head, ...sections.values()].join('\n'));
-}
-
-/** By title, as they stand. */
-function sectionsOf(document: string): Map<string, string> {
-  const [, ...sections] = document.split(/^(?=## )/m);
-  return new Map(
-    sections.map((text) => [text.slice('## '.length, text.indexOf('\n')), `${text.trim()}\n`] as const),
-  );
+  const results = (await Promise.all(names.map(savedResult))).filter((result) => result !== undefined);
+  await writeSections(file, head, new Map(results.map((result) => [result.title, markdownOf(result)])));
 }

@@ -8,7 +8,10 @@ const sizes = (process.env['BENCH_SPREAD_SIZES'] ?? '10,100,1000').split(',').ma
 const seed = 1;
 
 export async function spread(): Promise<BenchResult> {
-  const measured = sizes.map((size) => measureMesh(size, seed));
+  const measured = sizes.map((size) => {
+    process.stderr.write(`spread: ${size} nodes\n`);
+    return measureMesh(size, seed);
+  });
   return {
     name: 'spread',
     title: 'Membership of larger meshes, simulated',

@@ -1,6 +1,7 @@
 // What a bench found, and how it is shown: rows of a measure, its samples, and its target.
 import { mkdir, readFile, writeFile } from 'node:fs/promises';
 import { cpus } from 'node:os';
+import { markdownTable } from '../../test/support/markdown-table.ts';
 
 export interface BenchRow {
   /** What was measured, e.g. `added first byte p50`. */
@@ -33,32 +34,17 @@ export function describeMachine(): string {
 }
 
 export function printTable(result: BenchResult): void {
-  process.stdout.write(`\n${markdownTable(result)}\n`);
+  process.stdout.write(`\n## ${result.title}\n\n${markdownOf(result)}\n`);
 }
 
-/** The result as Markdown: readable in a terminal too. */
-export function markdownTable(result: BenchResult): string {
-  const cells = [
+/** The result as Markdown, without its title. */
+export function markdownOf(result: BenchResult): string {
+  const table = markdownTable([
     ['measure', 'value', 'against', 'target', 'met'],
     ...result.rows.map((row) => [row.measure, row.value, row.against, row.target, verdict(row)]),
-  ];
-  const widths = (cells[0] ?? []).map((_, column) =>
-    Math.max(...cells.map((row) => (row[column] ?? '').length)),
-  );
-  const line = (row: readonly string[]): string =>
-    `| ${row.map((cell, column) => cell.padEnd(widths[column] ?? 0)).join(' | ')} |`;
-  const [header = [], ...rows] = cells;
-  return [
-    `## ${result.title}`,
-    '',
-    line(header),
-    `| ${widths.map((width) => '-'.repeat(width)).join(' | ')} |`,
-    ...rows.map(line),
-    '',
-    ...result.notes.map((note) => `- ${note}`),
-    `- Machine: ${result.machine}.`,
-    '',
-  ].join('\n');
+  ]);
+  const notes = [...result.notes, `Machine: ${result.machine}.`];
+  return [table, '', ...notes.map((note) => `- ${note}`), ''].join('\n');
 }
 
 export async function saveResult(result: BenchResult): Promise<void> {

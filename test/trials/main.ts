@@ -1,10 +1,18 @@
 // `npm run trials -- NAME...`: what the tests do with few trials, at its full length (all of it without a name).
-// Prints a table each and exits with 1 if anything failed.
+// Prints a table each, writes it to docs/TRIALS.md, and exits with 1 if anything failed.
+import { writeSections } from '../support/document-sections.ts';
 import { trialSimulator } from './simulator.ts';
 import { trialSlowReader } from './slow-reader.ts';
+import type { TrialResult } from './trial.ts';
 
-/** Prints its table; resolves to whether everything held. */
-const trials: Readonly<Record<string, () => Promise<boolean>>> = {
+const file = new URL('../../docs/TRIALS.md', import.meta.url);
+
+const head = `# Trials
+
+Written by \`npm run trials\`: the last run of each, at its full length. The test suite runs the same with few.
+`;
+
+const trials: Readonly<Record<string, () => Promise<TrialResult>>> = {
   simulator: trialSimulator,
   'slow-reader': trialSlowReader,
 };
@@ -15,11 +23,11 @@ if (unknown !== undefined) {
   process.stderr.write(`There is no trial '${unknown}'. There are: ${Object.keys(trials).join(', ')}.\n`);
   process.exit(2);
 }
-let held = true;
 for (const [name, trial] of Object.entries(trials)) {
   if (names.length === 0 || names.includes(name)) {
-    process.stdout.write(`\n## ${name}\n\n`);
-    held = (await trial()) && held;
+    const { held, report } = await trial();
+    process.stdout.write(`\n## ${name}\n\n${report}\n`);
+    await writeSections(file, head, new Map([[name, report]]));
+    process.exitCode = held ? process.exitCode : 1;
   }
 }
-process.exitCode = held ? 0 : 1;

@@ -3,6 +3,8 @@
 import { type ChildProcess, fork } from 'node:child_process';
 import { once } from 'node:events';
 import { fileURLToPath } from 'node:url';
+import { markdownTable } from '../support/markdown-table.ts';
+import { progress, type TrialResult } from './trial.ts';
 
 const MiB = 1024 * 1024;
 const rounds = 3;
@@ -26,27 +28,22 @@ interface Whereabouts {
   readonly addresses: readonly string[];
 }
 
-export async function trialSlowReader(): Promise<boolean> {
-  const rows = [
-    '| path | round | received MiB | same bytes | reader grew MiB | sender grew MiB |',
-    '|---|---|---|---|---|---|',
-  ];
+export async function trialSlowReader(): Promise<TrialResult> {
+  const rows = [['path', 'round', 'received MiB', 'same bytes', 'reader grew MiB', 'sender grew MiB']];
   let held = true;
   for (const path of ['quic', 'tcp'] as const) {
     for (let round = 1; round <= rounds; round++) {
       const { reader, sender } = await runRound(path);
       const same = reader.digest === sender.digest && reader.bytes === plan.sizeBytes;
       held = held && same && Math.max(reader.grownBytes, sender.grownBytes) <= mostGrownBytes;
-      const figures = [reader.bytes, reader.grownBytes, sender.grownBytes].map((bytes) =>
-        (bytes / MiB).toFixed(0),
-      );
-      rows.push(
-        `| ${path} | ${round} | ${figures[0]} | ${same ? 'yes' : 'NO'} | ${figures[1]} | ${figures[2]} |`,
-      );
+      const mebibytes = (bytes: number): string => (bytes / MiB).toFixed(0);
+      const grown = [reader, sender].map(({ grownBytes }) => mebibytes(grownBytes));
+      rows.push([path, String(round), mebibytes(reader.bytes), same ? 'yes' : 'NO', ...grown]);
+      progress(`slow-reader: ${path}, round ${round} of ${rounds}`);
     }
   }
-  process.stdout.write(`${rows.join('\n')}\n\nGrowth is bounded by ${mostGrownBytes / MiB} MiB.\n`);
-  return held;
+  const note = `A reader stops for ${plan.pauseMs / 1000} s. Growth may be ${mostGrownBytes / MiB} MiB at most.`;
+  return { held, report: [markdownTable(rows), '', note, ''].join('\n') };
 }
 
 async function runRound(path: 'quic' | 'tcp'): Promise<{ reader: SideReport; sender: SideReport }> {
