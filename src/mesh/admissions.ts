@@ -90,11 +90,24 @@ export class Admissions {
   }
 
   greeted(session: Session, hello: Hello, now: Now): void {
-    const { trust, own, sharing } = this.#parts;
-    if (session.theirs !== undefined) {
-      this.#greetedAgain(session, hello, now);
-      return;
+    const { sessions } = this.#parts;
+    if (session.theirs === undefined) {
+      this.#greetedFirst(session, hello, now);
+    } else if (mayRepeat(session, 'repeatedMs', now.monotonicMs)) {
+      if (Buffer.compare(session.theirs.bytes, hello.certificate) === 0) {
+        this.#greetedAgain(session, session.theirs, hello, now);
+      } else {
+        // A new process that has joined by another invite, perhaps for more or for less than the last one could do.
+        if (isUp(session)) {
+          this.#down(session.peer);
+        }
+        this.#greetedFirst(sessions.reopen(session, now.monotonicMs), hello, now);
+      }
     }
+  }
+
+  #greetedFirst(session: Session, hello: Hello, now: Now): void {
+    const { trust, own, sharing } = this.#parts;
     const admitter: Admitter = {
       trust,
       own: { key: own.key, certificate: own.certificate, mayAdmit: own.isMember && !own.isClient },
@@ -223,15 +236,12 @@ export class Admissions {
    * A hello from who is admitted already: the answer was lost, or the peer's process is a new one whose old link still
    * stands, and knows nothing of this session.
    */
-  #greetedAgain(session: Session, { heard }: Hello, now: Now): void {
+  #greetedAgain(session: Session, theirs: Certificate, { heard }: Hello, now: Now): void {
     const { outbox, shared } = this.#parts;
-    if (session.theirs === undefined || !mayRepeat(session, 'repeatedMs', now.monotonicMs)) {
-      return;
-    }
     if (!heard) {
       this.#sayHello(session, now);
     }
-    this.#sayWelcome(session, session.theirs, now);
+    this.#sayWelcome(session, theirs, now);
     if (isUp(session)) {
       outbox.send(session.peer, openSync(shared.items));
     }

@@ -29,10 +29,19 @@ export function versionedItem(
   return { key: new Uint8Array(hash.digest().subarray(0, keyBytes)), version, envelope };
 }
 
+/** Of envelopes that are held, so that thousands of them are not hashed again whenever one goes. */
+const fixedItems = new WeakMap<Envelope, Item>();
+
 /** What never changes: a use, a revocation. */
 export function fixedItem(envelope: Envelope): Item {
+  const known = fixedItems.get(envelope);
+  if (known !== undefined) {
+    return known;
+  }
   const hash = createHash('sha256').update(envelope.bytes).digest();
-  return { key: new Uint8Array(hash.subarray(0, keyBytes)), version: unversioned, envelope };
+  const item = { key: new Uint8Array(hash.subarray(0, keyBytes)), version: unversioned, envelope };
+  fixedItems.set(envelope, item);
+  return item;
 }
 
 export class Items {

@@ -6,7 +6,7 @@ import { readEnvelope } from '../trust/envelope.ts';
 import type { KeyPair, MeshId, PeerId, SignatureCheck } from '../trust/keys.ts';
 import type { MeshTrust } from '../trust/mesh-trust.ts';
 import type { Role } from '../trust/roles.ts';
-import { meshLimits } from '../util/limits.ts';
+import { meshLimits, trustLimits } from '../util/limits.ts';
 import type { Random } from '../util/random.ts';
 import { Admissions } from './admissions.ts';
 import { DialPlan } from './dial-plan.ts';
@@ -154,7 +154,10 @@ export class Membership {
       epoch: this.#own.record.version.epoch,
       hasJoined: this.#own.hasJoined,
       certificate: this.#own.certificate.bytes,
-      proofs: [...this.#trust.items().map(({ bytes }) => bytes), ...this.#untimely],
+      proofs: [
+        ...this.#trust.weightiest(trustLimits.rememberedBytes).map(({ bytes }) => bytes),
+        ...this.#untimely,
+      ],
       peers: this.#knownPeers(meshLimits.rememberedPeers),
     };
   }

@@ -3,24 +3,35 @@
 import { type Certificate, type Issuer, issueCertificate, renewalDue } from '../trust/certificate.ts';
 import type { PeerId } from '../trust/keys.ts';
 import type { MeshTrust } from '../trust/mesh-trust.ts';
+import { rankOf } from '../trust/proofs.ts';
+import { trustLimits } from '../util/limits.ts';
 import type { Now } from './membership-events.ts';
 import type { Renewal } from './message.ts';
 import type { OwnNode } from './own-node.ts';
 import type { Session } from './sessions.ts';
 import type { RecordTable } from './table.ts';
 
-/** The certificate that a peer has made for this node, if it is one to take: ours, standing, and longer. */
+/**
+ * The certificate that a peer has made for this node, if it is one to take: due, ours, standing, longer, and of no
+ * lower rank: else an admin could put its equals below itself, and then out. Who holds the mesh key needs nobody.
+ */
 export function acceptRenewal(
   { certificate: bytes }: Renewal,
-  own: OwnNode,
+  own: Pick<OwnNode, 'peer' | 'certificate' | 'issuer'>,
   trust: MeshTrust,
   now: Now,
 ): Certificate | undefined {
   const certificate = readQuietly(bytes, trust);
+  const { issuer } = own;
+  const holdsMeshKey = issuer !== undefined && issuer.certificate === undefined;
   const isBetter =
     certificate !== undefined &&
+    !holdsMeshKey &&
+    // By the clock of who sent it, which may be ahead.
+    renewalDue(own.certificate, now.wallMs + trustLimits.clockToleranceMs) &&
     certificate.peerId === own.peer &&
     certificate.role === own.certificate.role &&
+    rankOf(certificate) >= rankOf(own.certificate) &&
     certificate.expiresMs > own.certificate.expiresMs &&
     trust.judge(certificate, now.wallMs).standing;
   return isBetter ? certificate : undefined;

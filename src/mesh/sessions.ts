@@ -80,6 +80,11 @@ export class Sessions {
     return session;
   }
 
+  /** The same link as if it were new, but for what was counted against the peer. */
+  reopen({ peer, strikes, answeredMs }: Session, sinceMs: number): Session {
+    return Object.assign(this.open(peer, sinceMs), { strikes, answeredMs });
+  }
+
   get(peer: PeerId): Session | undefined {
     return this.#sessions.get(peer);
   }

@@ -117,7 +117,7 @@ function rejoin(init: EntryInit, saved: SavedMembership, meshKey: KeyPair | unde
   }
   const parts = { meshId, trust, isFounder: false, meshKey };
   if (meshKey !== undefined) {
-    const renews = renewalDue(held, init.nowMs) || held.role !== 'admin';
+    const renews = renewalDue(held, init.nowMs) || held.role !== 'admin' || held.depth > 1;
     return { ...common(init, renews ? issueOwn(init, meshKey) : held), ...parts, memory };
   }
   if (init.token === undefined || isEnough(held, init.token, init, trust)) {

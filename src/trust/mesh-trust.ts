@@ -87,9 +87,25 @@ export class MeshTrust {
     return kind === 'use' ? this.#offerUse(envelope, nowMs) : this.#offerRevocation(envelope, nowMs);
   }
 
+  /** How many uses and revocations are held. */
+  get size(): number {
+    return this.#proofs.size;
+  }
+
   /** Everything held. */
   items(): Envelope[] {
     return this.#proofs.envelopes;
+  }
+
+  /** What is held, up to so many bytes: first the revocations in force, then the uses that members stand on. */
+  weightiest(mostBytes: number): Envelope[] {
+    const { inForce, standingUses } = this.#proofs.ruling;
+    const decisive = [...inForce, ...standingUses].map(({ envelope }) => envelope);
+    let bytes = 0;
+    return [...new Set([...decisive, ...this.items()])].filter((envelope) => {
+      bytes += envelope.bytes.length;
+      return bytes <= mostBytes;
+    });
   }
 
   /**

@@ -30,6 +30,10 @@ export class ProofStore {
     return Ruling.over(this.#uses.values(), [...this.#revocations.values(), revocation]);
   }
 
+  get size(): number {
+    return this.#uses.size + this.#revocations.size;
+  }
+
   get envelopes(): Envelope[] {
     return [...this.#uses.values(), ...this.#revocations.values()].map((proof) => proof.envelope);
   }

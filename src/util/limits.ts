@@ -346,7 +346,7 @@ export const nodeLimits = {
   digestCacheEntries: 10_000,
   /** Memory left to the machine beside models, as a share of what a device has. */
   memoryHeadroom: 0.1,
-  /** Bytes of the file that holds a membership: all uses and revocations there can be, as base64. */
+  /** Bytes of the file that holds a membership: trustLimits.rememberedBytes as base64, and what is beside them. */
   meshFileBytes: 64 * MiB,
   /** Bytes of a file that holds a token or a passphrase. */
   secretFileBytes: 16 * KiB,
@@ -794,6 +794,8 @@ export const trustLimits = {
   spareUses: 64,
   /** Uses held in all, of about 2 KiB each. */
   uses: 16_384,
+  /** Bytes of the uses and revocations that a node remembers when it ends: all uses there can be, as a rule. */
+  rememberedBytes: 40 * MiB,
   /** Uses and revocations handed over in support of one certificate. */
   proofs: 64,
   /** Characters of an exported mesh key: the armour of about 400 bytes. */

@@ -126,6 +126,7 @@ export class Invariants {
     this.#sights.set(process, sights);
     for (const view of views) {
       this.#checkMember(node, view);
+      this.#checkHeard(node, process, view);
       this.#checkSight(node, view, sights);
     }
     const shown = new Set(views.map(({ record }) => record.peerId));
@@ -245,6 +246,14 @@ export class Invariants {
     const granted = chronicle.inviteOf(record.peerId)?.role ?? 'admin';
     if (roles.indexOf(record.role) > roles.indexOf(granted)) {
       this.#fail('role-granted', `${name} believes ${subject} to be ${record.role}`);
+    }
+  }
+
+  /** Who holds a revocation acts by it at once. */
+  #checkHeard({ name }: SimulatedNode, process: NodeProcess, { record, certificate }: MemberView): void {
+    const judgement = process.trust.judge(certificate, process.clock.now().wallMs);
+    if (!judgement.standing && judgement.code === 'certificate_revoked') {
+      this.#fail('out-means-out', `${name} knows that ${this.#name(record.peerId)} is out and shows it`);
     }
   }
 

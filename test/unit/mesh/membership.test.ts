@@ -169,6 +169,28 @@ describe('coming back', () => {
     expect(told({ type: 'message', peer: a.peer, message: hello })).toEqual([]);
   });
 
+  it('a new process that has joined by another invite has the role of that, though its old link still stands', () => {
+    const mesh = new TestMembers();
+    const founder = mesh.founder();
+    const a = mesh.newcomer([founder], { role: 'client' });
+    mesh.pass(minuteMs);
+    expect(founder.machine.roleOf(a.peer)).toBe('client');
+    const issue = { issuer: mesh.issuer, peerKey: a.key.publicKey, role: 'serve' } as const;
+    const certificate = issueCertificate({ ...issue, nowMs: mesh.wallMs });
+    const hello = helloTo(a.trust, certificate, false, mesh.now());
+    const effects = founder.machine.step({ type: 'message', peer: a.peer, message: hello }, mesh.now());
+    expect(effects.flatMap((effect) => (effect.type === 'send' ? [effect.message.type] : []))).toEqual([
+      'hello',
+      'admitted',
+    ]);
+    expect(effects).toContainEqual({ type: 'notice', notice: { type: 'down', peer: a.peer } });
+    expect(founder.machine.roleOf(a.peer)).toBe('serve');
+    // Again at once: what it costs to look at certificates is not the peer's to choose.
+    const old = helloTo(a.trust, a.certificate, false, mesh.now());
+    founder.machine.step({ type: 'message', peer: a.peer, message: old }, mesh.now());
+    expect(founder.machine.roleOf(a.peer)).toBe('serve');
+  });
+
   it('a member that lost its memory learns its epoch from the others and goes on', () => {
     const mesh = new TestMembers();
     const founder = mesh.founder();

@@ -188,6 +188,18 @@ describe('what is held', () => {
     expect(trust.version).toBeGreaterThan(version);
   });
 
+  it('that others stand on is what is remembered first', () => {
+    const invite = mesh.invite({ maxUses: 1 });
+    const [seat, late] = [mesh.redeem(invite, 'seat'), mesh.redeem(invite, 'late')];
+    const useless = mesh.use(late, founder, madeMs + 3 * minuteMs);
+    const useful = mesh.use(seat, founder, madeMs + 2 * minuteMs);
+    const revocation = mesh.revocation(b);
+    const trust = mesh.trust([useless, useful, revocation]);
+    const room = revocation.bytes.length + useful.bytes.length;
+    expect(trust.weightiest(room)).toEqual([revocation, useful]);
+    expect(trust.weightiest(room + useless.bytes.length)).toEqual([revocation, useful, useless]);
+  });
+
   it('of one invite is bounded, and strangers with its token cannot crowd its members out', () => {
     const invite = mesh.invite({ maxUses: 2 });
     const member = mesh.redeem(invite, 'member');
