@@ -1,6 +1,7 @@
 // How a start leads to a mesh: made, joined, remembered or refused, each decided without files and sockets.
 import { describe, expect, it } from 'vitest';
 import { type EntryInit, enterMesh, type MeshEntry } from '../../../src/node/mesh-entry.ts';
+import { issueCertificate } from '../../../src/trust/certificate.ts';
 import { createInvite, parseToken, type Token } from '../../../src/trust/invite.ts';
 import { KeyPair, keyText } from '../../../src/trust/keys.ts';
 import type { Role } from '../../../src/trust/roles.ts';
@@ -155,6 +156,29 @@ describe('a node with a mesh', () => {
 
   it('becomes an admin by an imported mesh key', () => {
     expect(enter({ saved, meshKey: meshKey.seed })).toMatchObject({ role: 'admin', memory: saved.memory });
+  });
+
+  it('takes the highest rank by an imported mesh key, if it was an admin by another admin', () => {
+    const admin = newKey();
+    const issued = {
+      meshId,
+      key: admin,
+      certificate: issueCertificate({
+        issuer: { meshId, key: meshKey },
+        peerKey: admin.publicKey,
+        role: 'admin',
+        nowMs: startMs,
+      }),
+    };
+    const { bytes } = issueCertificate({
+      issuer: issued,
+      peerKey: identity.publicKey,
+      role: 'admin',
+      nowMs: startMs,
+    });
+    const below = { ...saved, memory: { ...saved.memory, certificate: bytes } };
+    expect(enter({ saved: below }).certificate.depth).toBe(2);
+    expect(enter({ saved: below, meshKey: meshKey.seed }).certificate.depth).toBe(1);
   });
 
   it('refuses the membership of another node, and the key of another mesh', () => {
