@@ -211,10 +211,16 @@ export class Admissions {
   rejudge(now: Now): void {
     const { sessions, trust } = this.#parts;
     for (const session of sessions.all()) {
-      const certificate = session.theirs && this.#newest(session.theirs);
-      const judgement = certificate && trust.judge(certificate, now.wallMs);
-      if (judgement?.standing === false && session.closeMs === undefined) {
-        this.reject(session, judgement, now, certificate);
+      if (session.theirs === undefined || session.closeMs !== undefined) {
+        continue;
+      }
+      const [newest, ...others] = this.#shownBy(session.theirs);
+      const judgement = trust.judge(newest, now.wallMs);
+      const standing = [newest, ...others].find((each) => trust.judge(each, now.wallMs).standing);
+      if (standing !== undefined) {
+        session.theirs = standing;
+      } else if (!judgement.standing) {
+        this.reject(session, judgement, now, newest);
       }
     }
   }
@@ -296,9 +302,15 @@ export class Admissions {
     this.#parts.outbox.disconnect(session.peer, reason);
   }
 
-  /** A peer may have shown a renewed certificate in its record since it was admitted. */
-  #newest(certificate: Certificate): Certificate {
-    const shown = this.#parts.shared.table.get(certificate.peerId)?.certificate;
-    return shown !== undefined && shown.expiresMs > certificate.expiresMs ? shown : certificate;
+  /**
+   * What a peer was admitted by, and what its record shows if that is another, the longer first: it may have been
+   * renewed since, or have gone back to what it had before.
+   */
+  #shownBy(admitted: Certificate): [Certificate, ...Certificate[]] {
+    const shown = this.#parts.shared.table.get(admitted.peerId)?.certificate;
+    if (shown === undefined || shown.hash === admitted.hash) {
+      return [admitted];
+    }
+    return shown.expiresMs > admitted.expiresMs ? [shown, admitted] : [admitted, shown];
   }
 }

@@ -8,6 +8,8 @@ export interface MembershipMemory {
   readonly hasJoined: boolean;
   /** This node's Certificate, encoded. */
   readonly certificate: Uint8Array;
+  /** Those it had before and could fall back on, encoded. */
+  readonly formers: readonly Uint8Array[];
   /** Uses and revocations, as Envelopes. */
   readonly proofs: readonly Uint8Array[];
   /** Members to dial at the next start, best first. */

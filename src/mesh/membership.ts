@@ -81,6 +81,7 @@ export class Membership {
       key: identity,
       role,
       certificate: init.certificate,
+      formers: (memory?.formers ?? []).flatMap((bytes) => readOwn(bytes, identity, trust)),
       hasJoined: init.isFounder || (memory?.hasJoined ?? false),
       record: new OwnRecord({ identity, meshId, role, facts, lastEpoch, random }),
       issuer: init.issuer,
@@ -127,6 +128,11 @@ export class Membership {
     return this.#own.certificate;
   }
 
+  /** What it could be a member by: that, and those it keeps to fall back on. */
+  get certificates(): readonly Certificate[] {
+    return [this.#own.certificate, ...this.#own.formers];
+  }
+
   /** Whether this node is a member, as far as it knows. */
   get isMember(): boolean {
     return this.#own.isMember;
@@ -154,6 +160,7 @@ export class Membership {
       epoch: this.#own.record.version.epoch,
       hasJoined: this.#own.hasJoined,
       certificate: this.#own.certificate.bytes,
+      formers: this.#own.formers.map(({ bytes }) => bytes),
       proofs: [
         ...this.#trust.weightiest(trustLimits.rememberedBytes).map(({ bytes }) => bytes),
         ...this.#untimely,
@@ -308,6 +315,9 @@ export class Membership {
       }
     }
     this.#admissions.rejudge(now);
+    if (this.#own.fallBack((certificate) => this.#trust.judge(certificate, now.wallMs).standing)) {
+      this.#showCertificate(now);
+    }
     this.#own.judged(this.#trust.judge(this.#own.certificate, now.wallMs), this.#outbox);
   }
 
@@ -320,10 +330,15 @@ export class Membership {
 
   #renew(certificate: Certificate | undefined, now: Now): void {
     if (certificate !== undefined) {
-      this.#own.certificate = certificate;
-      this.#sharing.announce(now);
-      this.#outbox.remember();
+      this.#own.renewed(certificate);
+      this.#showCertificate(now);
     }
+  }
+
+  /** What this node is now by. */
+  #showCertificate(now: Now): void {
+    this.#sharing.announce(now);
+    this.#outbox.remember();
   }
 
   #settle(now: Now): MembershipEffect[] {
@@ -347,5 +362,15 @@ export class Membership {
 
   #syncDelay(): number {
     return jittered(this.#own.isClient ? meshLimits.clientSyncMs : meshLimits.syncMs, this.#random);
+  }
+}
+
+/** A remembered certificate of this node; nothing if it is none. */
+function readOwn(bytes: Uint8Array, { peerId }: KeyPair, trust: MeshTrust): Certificate[] {
+  try {
+    const certificate = trust.certificate(bytes);
+    return certificate.peerId === peerId ? [certificate] : [];
+  } catch {
+    return []; // Of another mesh, or damaged: what it is by now decides.
   }
 }

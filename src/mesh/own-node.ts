@@ -3,6 +3,7 @@ import type { Certificate, Issuer } from '../trust/certificate.ts';
 import type { KeyPair, PeerId } from '../trust/keys.ts';
 import type { Role } from '../trust/roles.ts';
 import type { Judgement } from '../trust/ruling.ts';
+import { meshLimits } from '../util/limits.ts';
 import type { Outbox } from './outbox.ts';
 import type { OwnRecord } from './own-record.ts';
 
@@ -11,6 +12,7 @@ export interface OwnNodeInit {
   /** What the node wants to be; never more than its certificate says. */
   readonly role: Role;
   readonly certificate: Certificate;
+  readonly formers: readonly Certificate[];
   readonly hasJoined: boolean;
   readonly record: OwnRecord;
   /** The mesh key, or this node's own if it may make members; absent: it may not. */
@@ -24,6 +26,8 @@ export class OwnNode {
   readonly #issuer: Issuer | undefined;
   readonly #role: Role;
   certificate: Certificate;
+  /** What was renewed, by others than the one who signed what it is now: see fallBack. */
+  formers: readonly Certificate[];
   /** A peer has admitted this node, or it made the mesh. */
   hasJoined: boolean;
   /** It was revoked, or its certificate has run out. */
@@ -31,11 +35,12 @@ export class OwnNode {
   /** Wall time of the start: what carries this node's signature and a later date comes from another process. */
   startedWallMs = 0;
 
-  constructor({ key, role, certificate, hasJoined, record, issuer }: OwnNodeInit) {
+  constructor({ key, role, certificate, formers, hasJoined, record, issuer }: OwnNodeInit) {
     this.key = key;
     this.peer = key.peerId;
     this.#role = role;
     this.certificate = certificate;
+    this.formers = formers;
     this.hasJoined = hasJoined;
     this.record = record;
     this.#issuer = issuer;
@@ -56,6 +61,29 @@ export class OwnNode {
     return issuer?.certificate === undefined ? issuer : { ...issuer, certificate: this.certificate };
   }
 
+  /** Replaces the certificate by one made anew. */
+  renewed(certificate: Certificate): void {
+    this.formers = [this.certificate, ...this.formers]
+      .filter((former, index, all) => all.findIndex((other) => isBySame(other, former)) === index)
+      .filter((former) => !isBySame(former, certificate))
+      .slice(0, meshLimits.formerCertificates);
+    this.certificate = certificate;
+  }
+
+  /**
+   * Goes back to a certificate that still stands if the present one does not: whose renewal was signed by an admin who
+   * was revoked since is a member by what it had before. Returns whether it did.
+   */
+  fallBack(stands: (certificate: Certificate) => boolean): boolean {
+    const former = stands(this.certificate) ? undefined : this.formers.find(stands);
+    if (former === undefined) {
+      return false;
+    }
+    this.formers = this.formers.filter((other) => other !== former);
+    this.certificate = former;
+    return true;
+  }
+
   /**
    * Takes what is thought of this node's own certificate. Out is told once, and so is in again: a clock that was
    * wrong, or a revocation that has no force any more, must not cost the membership.
@@ -73,4 +101,9 @@ export class OwnNode {
     }
     this.isExpelled = !judgement.standing;
   }
+}
+
+/** Signed by one admin, or both by the mesh key: so one who signs often cannot crowd out what others signed. */
+function isBySame(one: Certificate, other: Certificate): boolean {
+  return one.issuer?.peerId === other.issuer?.peerId;
 }

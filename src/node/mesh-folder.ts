@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import * as z from 'zod';
 import type { MembershipMemory } from '../mesh/membership-memory.ts';
 import { MeshnodeError, systemErrorCode } from '../util/errors.ts';
-import { nodeLimits, trustLimits } from '../util/limits.ts';
+import { meshLimits, nodeLimits, trustLimits } from '../util/limits.ts';
 import type { Random } from '../util/random.ts';
 import { removeLeftOvers, replaceFile } from '../util/replace-file.ts';
 import { attempt } from './data-folder.ts';
@@ -35,6 +35,7 @@ const membershipSchema = z.strictObject({
   epoch: z.int().min(0),
   hasJoined: z.literal(true),
   certificate: bytes,
+  formers: z.array(bytes).max(meshLimits.formerCertificates).default([]),
   proofs: z.array(bytes).max(trustLimits.uses + trustLimits.revocations),
   peers: z.array(z.strictObject({ peerId: z.string(), addresses: z.array(z.string()) })),
 });
@@ -78,6 +79,7 @@ export class MeshFolder {
       ...memory,
       meshId,
       certificate: asText(memory.certificate),
+      formers: memory.formers.map(asText),
       proofs: memory.proofs.map(asText),
     };
     await this.#write(names.membership, JSON.stringify(content));

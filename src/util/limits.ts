@@ -445,6 +445,8 @@ export const meshLimits = {
   hearsayPeers: 256,
   /** Peers remembered over a restart. */
   rememberedPeers: 64,
+  /** Renewed certificates that a node keeps to fall back on, of as many signers. */
+  formerCertificates: 4,
   /** Failed dials after a lost link before a verdict is signed. */
   verdictDials: 3,
   /** Bytes of a verdict. */

@@ -19,6 +19,8 @@ export interface InviteFacts {
 interface PeerFacts {
   /** Undefined: the founder. */
   readonly invite: InviteFacts | undefined;
+  /** Who signed the certificates that it could be a member by; undefined: the mesh key did. */
+  givers: readonly (PeerId | undefined)[];
   leftMs: number | undefined;
   revokedMs: number | undefined;
   readonly announced: Set<string>;
@@ -33,11 +35,20 @@ export class Chronicle {
   accepted(peer: PeerId, invite: InviteFacts | undefined): void {
     this.#peers.set(peer, {
       invite,
+      givers: [invite?.by],
       leftMs: undefined,
       revokedMs: undefined,
       announced: new Set(),
       highestEpoch: 0,
     });
+  }
+
+  /** Its certificates are by these now: it may have been renewed. */
+  isGivenBy(peer: PeerId, givers: readonly (PeerId | undefined)[]): void {
+    const facts = this.#peers.get(peer);
+    if (facts !== undefined) {
+      facts.givers = givers;
+    }
   }
 
   left(peer: PeerId, atMs: number): void {
@@ -90,11 +101,13 @@ export class Chronicle {
     return this.#peers.get(peer)?.leftMs !== undefined;
   }
 
-  /** When it lost its place: by its own revocation, or by that of whoever invited it; undefined: it did not. */
+  /** When it lost its place: by its own revocation, or by that of the last who invited or renewed it; undefined: it did not. */
   outSinceMs(peer: PeerId): number | undefined {
-    const facts = this.#peers.get(peer);
-    const above = facts?.invite === undefined ? undefined : this.outSinceMs(facts.invite.by);
-    const times = [facts?.revokedMs, above].filter((time) => time !== undefined);
+    const { revokedMs, givers = [] } = this.#peers.get(peer) ?? {};
+    const above = givers.map((giver) => (giver === undefined ? undefined : this.outSinceMs(giver)));
+    const lost = above.filter((time) => time !== undefined);
+    const lostMs = above.length > 0 && lost.length === above.length ? [Math.max(...lost)] : [];
+    const times = [...lostMs, ...(revokedMs === undefined ? [] : [revokedMs])];
     return times.length === 0 ? undefined : Math.min(...times);
   }
 

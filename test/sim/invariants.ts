@@ -324,9 +324,10 @@ export class Invariants {
   #checkUses(members: readonly RunningNode[]): void {
     for (const observer of members) {
       const taken = new Map<number, number>();
-      for (const { record, status } of viewOf(observer)) {
+      for (const { record, certificate, status } of viewOf(observer)) {
         const invite = this.#mesh.chronicle.inviteOf(record.peerId);
-        if (invite !== undefined && status === 'alive') {
+        // Who was renewed is a member by the word of who did that.
+        if (invite !== undefined && certificate.invite !== undefined && status === 'alive') {
           const count = (taken.get(invite.invite) ?? 0) + 1;
           taken.set(invite.invite, count);
           if (count > invite.maxUses) {

@@ -4,6 +4,7 @@ import { afterEach, describe, expect, it, vi } from 'vitest';
 import { DialPlan } from '../../src/mesh/dial-plan.ts';
 import { bitmapBytes, ItemDigest } from '../../src/mesh/digest.ts';
 import { Membership } from '../../src/mesh/membership.ts';
+import { OwnNode } from '../../src/mesh/own-node.ts';
 import { OwnRecord } from '../../src/mesh/own-record.ts';
 import { RecordTable } from '../../src/mesh/table.ts';
 import type * as versions from '../../src/mesh/version.ts';
@@ -72,6 +73,14 @@ const mutations: readonly Mutation[] = [
       return undefined;
     },
     foundBy: ['invited-only'],
+  },
+  {
+    mistake: 'who was renewed by an admin that is revoked then falls with it',
+    plant: () => {
+      vi.spyOn(OwnNode.prototype, 'fallBack').mockReturnValue(false);
+      return undefined;
+    },
+    foundBy: ['no-false-expulsion', 'converges'],
   },
   {
     mistake: 'every certificate stands',

@@ -76,7 +76,7 @@ export class Population {
   found(): void {
     const node = this.node(0);
     const issuer = { meshId: this.meshId, key: this.#meshKey };
-    const nowMs = startOfTimeMs + (this.#clocks[0]?.skewMs ?? 0);
+    const nowMs = startOfTimeMs + (this.#clocks[0]?.skewMs ?? 0) - this.#scenario.ageMs;
     const certificate = issueCertificate({ issuer, peerKey: node.identity.publicKey, role: 'admin', nowMs });
     this.#credentials.set(0, { certificate, isFounder: true, bootstrap: [], makeTrust: this.#makeTrust });
     this.#chronicle.accepted(node.peer, undefined);
@@ -92,8 +92,9 @@ export class Population {
       return;
     }
     const random = randomStream(this.#scenario.seed, `invite ${invite}`);
-    const nowMs = inviter.process.clock.now().wallMs;
-    const terms = { role, maxUses, strict, ttlMs: lifeMs, addresses };
+    const { ageMs } = this.#scenario;
+    const nowMs = inviter.process.clock.now().wallMs - ageMs;
+    const terms = { role, maxUses, strict, ttlMs: ageMs + lifeMs, addresses };
     const { token } = createInvite({ issuer, ...terms }, { random, nowMs });
     const takers = this.#scenario.actions.filter(
       ({ action }) => action.type === 'join' && action.invite === invite,
@@ -116,7 +117,9 @@ export class Population {
     }
     const token = parseToken(made.token);
     try {
-      const certificate = redeem(token, node.identity, { nowMs: this.#wallMs(number) });
+      // An old token was redeemed long ago; with a clock that is behind, not before it was made.
+      const nowMs = Math.max(this.#wallMs(number) - this.#scenario.ageMs, token.issuedMs);
+      const certificate = redeem(token, node.identity, { nowMs });
       const bootstrap = token.addresses.map(({ peerId, address }) => ({
         peerId,
         addresses: [address.slice(0, address.lastIndexOf('/p2p/'))],
@@ -201,18 +204,20 @@ export class Population {
   ): MembershipWithTrust {
     const { identity } = this.node(number);
     const trust = makeTrust();
+    const issuer = this.#issuerOf(number);
     const membership = new Membership({
       identity,
       meshId: certificate.meshId,
       trust,
       check: this.#check,
-      certificate,
+      certificate: memory === undefined ? certificate : trust.certificate(memory.certificate),
       // Everybody wants all there is; what a node may be is its certificate's to say.
       role: 'admin',
       facts: this.factsOf(number),
       bootstrap,
       isFounder,
       ...(memory === undefined ? {} : { memory }),
+      ...(issuer === undefined ? {} : { issuer }),
       random: randomStream(this.#scenario.seed, `thoughts of ${number} from ${this.#clock.nowMs}`),
     });
     return { membership, trust };

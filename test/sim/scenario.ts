@@ -66,6 +66,8 @@ export interface TimedAction {
 
 export interface Scenario {
   readonly seed: number;
+  /** Everything that members were given is dated so long ago: old enough for renewals, if it is not 0. */
+  readonly ageMs: number;
   readonly nodes: readonly NodePlan[];
   /** In the order of their time; all before `healMs`. */
   readonly actions: readonly TimedAction[];
@@ -82,6 +84,8 @@ export interface ScenarioOptions {
   readonly mostNodes: number;
 }
 
+/** Certificates have more than half of their life ahead until they are renewed. */
+const oldMs = 40 * 24 * 3_600_000;
 const joinsMs = 90_000;
 const healMs = 300_000;
 /** Long enough for everybody to agree. */
@@ -100,6 +104,7 @@ export function makeScenario(seed: number, options: ScenarioOptions = { mostNode
   ];
   return {
     seed,
+    ageMs: chance(randomStream(seed, 'age'), 0.4) ? oldMs : 0,
     nodes: Array.from({ length: count + 1 }, (_, node) => ({
       clock: makeClock(random, worstSkewMs(seed)),
       listens: node === 0 || chance(random, 0.85),

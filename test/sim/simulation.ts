@@ -224,6 +224,11 @@ class Simulation {
   #stepped(node: SimulatedNode, event: MembershipEvent, effects: readonly MembershipEffect[]): void {
     this.steps += 1;
     this.trace.add(this.#clock.nowMs, node.name, describeStep(event, effects, this.#names));
+    const certificates = node.process?.membership.certificates ?? [];
+    if (certificates.length > 0) {
+      const givers = certificates.map(({ issuer }) => issuer?.peerId);
+      this.#chronicle.isGivenBy(node.peer, givers);
+    }
     this.#invariants.stepped(node, effects);
   }
 }

@@ -107,8 +107,10 @@ export class TestMembers {
   /** The same node in a new process. */
   restart(member: TestMember, memory: MembershipMemory | undefined, isFounder = false): TestMember {
     this.crash(member);
+    const certificate =
+      memory === undefined ? member.certificate : member.trust.certificate(memory.certificate);
     const options = { ...(memory === undefined ? {} : { memory }) };
-    return this.#add(member.key, member.certificate, [], isFounder, options);
+    return this.#add(member.key, certificate, [], isFounder, options);
   }
 
   /** The process is gone; its links break. */

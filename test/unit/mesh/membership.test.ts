@@ -351,6 +351,42 @@ describe('renewing', () => {
     expect(mesh.seenBy(admin)[a.peer]).toBe('alive');
   });
 
+  it.each([
+    ['', false],
+    [', after a restart too', true],
+  ])(
+    'who was renewed by an admin that is revoked then is a member by what it had before%s',
+    (_, restarts) => {
+      const mesh = new TestMembers();
+      const founder = mesh.founder();
+      const admin = mesh.newcomer([founder], { role: 'admin' });
+      const a = mesh.newcomer([founder]);
+      mesh.pass(minuteMs);
+      mesh.cut(founder, a);
+      mesh.wallMs += 31 * dayMs;
+      mesh.pass(minuteMs);
+      expect(a.machine.certificate.issuer?.peerId).toBe(admin.peer);
+      const present = restarts ? mesh.restart(a, a.machine.memory()) : a;
+      mesh.heal(founder, a);
+      mesh.pass(minuteMs);
+      const members = founder.machine.view(mesh.now()).map(({ certificate }) => certificate);
+      const envelopes = founder.trust.revoke(
+        { peerKey: admin.key.publicKey },
+        mesh.issuer,
+        members,
+        mesh.wallMs,
+      );
+      mesh.tell(founder, { type: 'publish', envelopes: envelopes.map(({ bytes }) => bytes) });
+      mesh.pass(minuteMs);
+      expect(mesh.seenBy(founder)).toEqual({ [founder.peer]: 'alive', [a.peer]: 'alive' });
+      expect(mesh.seenBy(present)).toEqual(mesh.seenBy(founder));
+      expect(mesh.isLinked(founder, present)).toBe(true);
+      expect(present.notices).not.toContainEqual(expect.objectContaining({ type: 'expelled' }));
+      mesh.pass(minuteMs);
+      expect(present.machine.certificate.issuer).toBeUndefined();
+    },
+  );
+
   it('whose certificate nobody renews is out when it ends', () => {
     const mesh = new TestMembers();
     const founder = mesh.founder();

@@ -56,7 +56,14 @@ function enter(init: Partial<EntryInit> = {}): MeshEntry {
 
 /** What a folder holds after such an entry. */
 function savedFrom(entry: MeshEntry): NonNullable<EntryInit['saved']> {
-  const memory = { epoch: 3, hasJoined: true, certificate: entry.certificate.bytes, proofs: [], peers: [] };
+  const memory = {
+    epoch: 3,
+    hasJoined: true,
+    certificate: entry.certificate.bytes,
+    formers: [],
+    proofs: [],
+    peers: [],
+  };
   return { meshId: entry.meshId, memory };
 }
 

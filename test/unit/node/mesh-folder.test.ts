@@ -16,6 +16,7 @@ const saved: SavedMembership = {
     epoch: 7,
     hasJoined: true,
     certificate: systemRandom.bytes(300),
+    formers: [systemRandom.bytes(200)],
     proofs: [systemRandom.bytes(10), systemRandom.bytes(0)],
     peers: [{ peerId: '12D3KooW', addresses: ['/ip4/192.0.2.1/tcp/1'] }],
   },
