@@ -14,7 +14,7 @@ import { type Random, randomId } from '../util/random.ts';
 import { announcedAddresses, requireAnnounceable } from './addresses.ts';
 import { Connector } from './connector.ts';
 import { pathOf } from './dial-address.ts';
-import { gatedRegistrar, type Registrar } from './gated-registrar.ts';
+import type { Registrar } from './gated-registrar.ts';
 import { InboundStreams } from './inbound-streams.ts';
 import {
   createLibp2pNode,
@@ -116,7 +116,7 @@ export class Libp2pHost implements Network {
     this.#components = components;
     this.#parts = parts;
     this.#policy = components.pathPolicy ?? new PathPolicy();
-    this.#registrar = gatedRegistrar(inside.registrar, parts.inbound.admits);
+    this.#registrar = inside.registrar;
     this.#links = new Links(components.log);
     this.#connector = new Connector(inside, this.#links, components.clock);
     node.addEventListener('connection:open', (event) => this.#onOpen(event.detail));

@@ -47,6 +47,7 @@ export interface Libp2pNodeOptions {
 
 export interface Libp2pNode {
   readonly node: Libp2p;
+  /** What is registered through these is behind the gate. */
   readonly components: Libp2pComponents;
   readonly identify: Identify;
 }
