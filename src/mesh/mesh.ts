@@ -44,7 +44,7 @@ export class Mesh {
   readonly #join: JoinWatch;
   readonly #stopping = new AbortController();
   /** Events that came while another was being taken. */
-  readonly #waiting: MembershipEvent[] = [];
+  readonly #waiting: { readonly event: MembershipEvent; readonly link: string | undefined }[] = [];
   #isStepping = false;
   #wake: Timer | undefined;
   #remembering: Promise<void> | undefined;
@@ -61,7 +61,7 @@ export class Mesh {
       network,
       clock,
       log,
-      deliver: (peer, message) => this.#tell({ type: 'message', peer, message }),
+      deliver: (peer, message, link) => this.#tell({ type: 'message', peer, message }, link),
       onLost: (peer) => this.#tell({ type: 'lost', peer }),
       isAdmitted: (peer) => membership.roleOf(peer) !== undefined,
       whenUp: (peer, signal) => this.#whenUp(peer, signal),
@@ -145,15 +145,16 @@ export class Mesh {
     }
   }
 
-  #tell(event: MembershipEvent): void {
-    this.#waiting.push(event);
+  /** `link`: the id of that by which a message came. */
+  #tell(event: MembershipEvent, link?: string): void {
+    this.#waiting.push({ event, link });
     if (this.#isStepping) {
       return;
     }
     this.#isStepping = true;
     try {
       for (let next = this.#waiting.shift(); next !== undefined; next = this.#waiting.shift()) {
-        this.#step(next);
+        this.#step(next.event, next.link);
       }
     } finally {
       this.#isStepping = false;
@@ -162,9 +163,10 @@ export class Mesh {
   }
 
   /** A fault of ours in one event must not end the node, nor keep the others from being taken. */
-  #step(event: MembershipEvent): void {
+  #step(event: MembershipEvent, link: string | undefined): void {
     try {
-      this.#carryOut(this.#stopping.signal.aborted ? [] : this.#membership.step(event, this.#now()));
+      const effects = this.#stopping.signal.aborted ? [] : this.#membership.step(event, this.#now());
+      this.#carryOut(effects, event.type === 'message' && link ? { peer: event.peer, link } : undefined);
     } catch (cause) {
       this.#init.log.error({ err: cause, event: event.type }, 'the mesh could not take an event');
     }
@@ -188,12 +190,19 @@ export class Mesh {
     }
   }
 
-  #carryOut(effects: readonly MembershipEffect[]): void {
+  /** `asked`: whom the effects answer, and by which link. */
+  #carryOut(
+    effects: readonly MembershipEffect[],
+    asked?: { readonly peer: PeerId; readonly link: string },
+  ): void {
     for (const effect of effects) {
       switch (effect.type) {
-        case 'send':
-          this.#pipes.send(effect.peer, this.#protocolFor(effect.peer, effect.message), effect.message);
+        case 'send': {
+          const { peer, message } = effect;
+          const link = peer === asked?.peer ? asked.link : undefined;
+          this.#pipes.send(peer, this.#protocolFor(peer, message), message, link);
           break;
+        }
         case 'dial':
           void this.#dial(effect.peer, effect.addresses);
           break;

@@ -1,5 +1,6 @@
 // The messages between this node and each peer: in order, over one stream a protocol and direction, opened when
-// there is something to say. What cannot be delivered is dropped; the membership machine expects no answer.
+// there is something to say. What cannot be delivered is dropped; the membership machine expects no answer. What
+// answers a message goes by the link that this came by: behind another there may be another process with the peer's key.
 import { FrameStream } from '../net/frame-stream.ts';
 import type { Network, PeerStream } from '../net/network.ts';
 import { protocols } from '../trust/gate.ts';
@@ -18,7 +19,8 @@ export interface PeerPipesInit {
   readonly network: Network;
   readonly clock: Clock;
   readonly log: Logger;
-  readonly deliver: (peer: PeerId, message: MeshMessage) => void;
+  /** Takes what a peer says; `link` is the id of the link by which it came. */
+  readonly deliver: (peer: PeerId, message: MeshMessage, link: string) => void;
   /** What was sent to a peer last may not have arrived: a stream to it broke. */
   readonly onLost: (peer: PeerId) => void;
   /** Whether this node has admitted a peer: before that it has little to say. */
@@ -28,6 +30,10 @@ export interface PeerPipesInit {
 }
 
 interface Pipe {
+  readonly peer: PeerId;
+  readonly protocol: PipeProtocol;
+  /** Id of the link that it is to take, if it was made for one. */
+  readonly wanted: string | undefined;
   readonly queue: Uint8Array[];
   queuedBytes: number;
   stream: PeerStream | undefined;
@@ -37,8 +43,7 @@ interface Pipe {
 
 export class PeerPipes {
   readonly #init: PeerPipesInit;
-  /** By protocol and peer. */
-  readonly #pipes = new Map<string, Pipe>();
+  readonly #pipes = new Map<PeerId, Set<Pipe>>();
   readonly #stopping = new AbortController();
 
   constructor(init: PeerPipesInit) {
@@ -49,10 +54,12 @@ export class PeerPipes {
     network.handle(protocols.gossip, (stream) => this.#receive(stream), options);
   }
 
-  /** Queues a message. A peer that does not read for long loses what waits for it. */
-  send(peer: PeerId, protocol: PipeProtocol, message: MeshMessage): void {
-    const key = `${protocol} ${peer}`;
-    const pipe = this.#pipes.get(key) ?? this.#newPipe(key);
+  /**
+   * Queues a message, for the link with the id `link` if it answers what came by that. A peer that does not read for
+   * long loses what waits for it.
+   */
+  send(peer: PeerId, protocol: PipeProtocol, message: MeshMessage, link?: string): void {
+    const pipe = this.#pipeFor(peer, protocol, link);
     if (pipe.queuedBytes > pipeLimits.queuedBytes) {
       pipe.stream?.abort(new MeshnodeError('stream_broken', 'The peer does not read what it is told.'));
       return;
@@ -61,24 +68,21 @@ export class PeerPipes {
     pipe.queue.push(bytes);
     pipe.queuedBytes += bytes.length;
     if (pipe.queue.length === 1) {
-      pipe.running = pipe.running.then(() => this.#run(key, pipe, peer, protocol));
+      pipe.running = pipe.running.then(() => this.#run(pipe));
     }
   }
 
   /** Resolves when what was queued for a peer has been sent or given up. */
   async drained(peer: PeerId): Promise<void> {
-    const pipes = [protocols.join, protocols.gossip].map((protocol) =>
-      this.#pipes.get(`${protocol} ${peer}`),
-    );
-    await Promise.all(pipes.map((pipe) => pipe?.running));
+    await Promise.all([...(this.#pipes.get(peer) ?? [])].map(({ running }) => running));
   }
 
   /** A peer is out of reach: its streams are gone, and what waits goes with them. */
   drop(peer: PeerId): void {
-    for (const protocol of [protocols.join, protocols.gossip]) {
-      const key = `${protocol} ${peer}`;
-      this.#pipes.get(key)?.stream?.abort(new MeshnodeError('stream_broken', 'The peer is gone.'));
-      this.#pipes.delete(key);
+    const pipes = this.#pipes.get(peer) ?? [];
+    this.#pipes.delete(peer);
+    for (const { stream } of pipes) {
+      stream?.abort(new MeshnodeError('stream_broken', 'The peer is gone.'));
     }
   }
 
@@ -86,17 +90,34 @@ export class PeerPipes {
     this.#stopping.abort(new MeshnodeError('shutting_down', 'The node is stopping.'));
   }
 
-  #newPipe(key: string): Pipe {
-    const pipe: Pipe = { queue: [], queuedBytes: 0, stream: undefined, running: Promise.resolve() };
-    this.#pipes.set(key, pipe);
+  /** The oldest that will do. */
+  #pipeFor(peer: PeerId, protocol: PipeProtocol, link: string | undefined): Pipe {
+    const pipes = this.#pipes.get(peer) ?? new Set();
+    const isFor = (pipe: Pipe): boolean =>
+      pipe.protocol === protocol && (link === undefined || (pipe.stream?.link ?? pipe.wanted) === link);
+    const known = [...pipes].find(isFor);
+    if (known !== undefined) {
+      return known;
+    }
+    const pipe: Pipe = {
+      peer,
+      protocol,
+      wanted: link,
+      queue: [],
+      queuedBytes: 0,
+      stream: undefined,
+      running: Promise.resolve(),
+    };
+    this.#pipes.set(peer, pipes.add(pipe));
     return pipe;
   }
 
-  async #run(key: string, pipe: Pipe, peer: PeerId, protocol: PipeProtocol): Promise<void> {
+  async #run(pipe: Pipe): Promise<void> {
     const { clock, log } = this.#init;
+    const { peer, protocol } = pipe;
     const { signal } = this.#stopping;
     try {
-      pipe.stream ??= await this.#open(key, pipe, peer, protocol);
+      pipe.stream ??= await this.#open(pipe);
       const { messageBytes, messageMs } = pipeLimits;
       const frames = new FrameStream(pipe.stream, { messageBytes, messageMs }, clock);
       for (let next = pipe.queue[0]; next !== undefined; next = pipe.queue[0]) {
@@ -107,20 +128,26 @@ export class PeerPipes {
     } catch (thrown) {
       log.debug({ err: thrown, peer, protocol }, 'messages to a peer were lost');
       pipe.stream?.abort(asMeshnodeError(thrown, 'stream_broken'));
-      this.#broken(key, pipe, peer);
+      this.#broken(pipe);
     }
   }
 
-  async #open(key: string, pipe: Pipe, peer: PeerId, protocol: PipeProtocol): Promise<PeerStream> {
-    const stream = await this.#init.network.open(peer, protocol, { signal: this.#stopping.signal });
+  async #open(pipe: Pipe): Promise<PeerStream> {
+    const { peer, protocol, wanted } = pipe;
+    const options = { signal: this.#stopping.signal, ...(wanted === undefined ? {} : { link: wanted }) };
+    const stream = await this.#init.network.open(peer, protocol, options);
     // It is never ended on purpose: when it closes, what was written last may have gone with it.
-    void stream.closed.then(() => this.#broken(key, pipe, peer));
+    void stream.closed.then(() => this.#broken(pipe));
     return stream;
   }
 
-  #broken(key: string, pipe: Pipe, peer: PeerId): void {
-    if (this.#pipes.get(key) === pipe) {
-      this.#pipes.delete(key);
+  #broken(pipe: Pipe): void {
+    const { peer } = pipe;
+    const pipes = this.#pipes.get(peer);
+    if (pipes?.delete(pipe)) {
+      if (pipes.size === 0) {
+        this.#pipes.delete(peer);
+      }
       if (!this.#stopping.signal.aborted) {
         this.#init.onLost(peer);
       }
@@ -145,7 +172,7 @@ export class PeerPipes {
         if (bytes === undefined) {
           return;
         }
-        deliver(peer, readMessage(bytes));
+        deliver(peer, readMessage(bytes), stream.link);
       }
     } catch (thrown) {
       if (asMeshnodeError(thrown).code === 'frame_invalid') {

@@ -52,24 +52,36 @@ export function dueRenewals(
   table: RecordTable,
   { wallMs }: Now,
 ): { readonly peer: PeerId; readonly renewal: Renewal }[] {
-  const { issuer } = own;
-  if (issuer === undefined || !own.isMember) {
+  if (own.issuer === undefined || !own.isMember) {
     return [];
   }
   return sessions.flatMap(({ peer }) => {
     const certificate = table.get(peer)?.certificate;
-    // An admin right below the mesh key would lose that rank by another's signature.
-    const keepsRank =
-      issuer.certificate === undefined || certificate?.role !== 'admin' || certificate.depth === 2;
-    if (certificate === undefined || !keepsRank || !renewalDue(certificate, wallMs)) {
+    if (certificate === undefined || !renewalDue(certificate, wallMs)) {
       return [];
     }
-    const renewed = renewedBy(issuer, certificate, wallMs);
+    const issuer = renewerOf(own, certificate);
+    const renewed = issuer && renewedBy(issuer, certificate, wallMs);
     // An issuer whose own certificate ends as soon has nothing better to give.
     return renewed !== undefined && renewed.expiresMs > certificate.expiresMs
       ? [{ peer, renewal: { type: 'renewal', certificate: renewed.bytes } as const }]
       : [];
   });
+}
+
+/**
+ * As what this node renews a certificate, so that its peer keeps its rank; undefined: as nothing. The mesh key would
+ * raise an admin whom an admin made, beyond the reach of that one; an admin would put its equals below itself.
+ */
+function renewerOf({ key, certificate: ownCertificate, issuer }: OwnNode, { role, depth }: Certificate) {
+  if (role !== 'admin') {
+    return issuer;
+  }
+  if (depth === 1) {
+    return issuer?.certificate === undefined ? issuer : undefined;
+  }
+  const isAdmin = ownCertificate.role === 'admin' && ownCertificate.depth === 1;
+  return isAdmin ? { meshId: ownCertificate.meshId, key, certificate: ownCertificate } : undefined;
 }
 
 /** Undefined if the issuer cannot: its own certificate may have ended. */

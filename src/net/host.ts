@@ -10,7 +10,7 @@ import type { Clock } from '../util/clock.ts';
 import { MeshnodeError } from '../util/errors.ts';
 import { netLimits } from '../util/limits.ts';
 import type { Logger } from '../util/logging.ts';
-import { type Random, randomId } from '../util/random.ts';
+import type { Random } from '../util/random.ts';
 import { announcedAddresses, requireAnnounceable } from './addresses.ts';
 import { Connector } from './connector.ts';
 import { pathOf } from './dial-address.ts';
@@ -153,8 +153,9 @@ export class Libp2pHost implements Network {
   }
 
   async open(peer: PeerId, protocol: ProtocolId, options: OpenOptions = {}): Promise<PeerStream> {
-    const { connection } = this.#choose(peer, options.path);
-    return new MuxedStream(await this.#open(connection, protocol, options.signal), peer, protocol);
+    const { connection, link } = this.#choose(peer, options);
+    const stream = await this.#open(connection, protocol, options.signal);
+    return new MuxedStream(stream, peer, protocol, { link: link.id });
   }
 
   async disconnect(peer: PeerId): Promise<void> {
@@ -165,7 +166,7 @@ export class Libp2pHost implements Network {
   }
 
   async ping(peer: PeerId, options: OpenOptions = {}): Promise<number> {
-    return this.#ping(this.#choose(peer, options.path), options.signal);
+    return this.#ping(this.#choose(peer, options), options.signal);
   }
 
   /**
@@ -173,7 +174,7 @@ export class Libp2pHost implements Network {
    * nothing does so by itself. Rejects with `peer_unreachable`, `protocol_refused` or `stream_broken`.
    */
   async identify(peer: PeerId, signal?: AbortSignal): Promise<void> {
-    const { connection } = this.#choose(peer, undefined);
+    const { connection } = this.#choose(peer);
     this.#requireOpen(peer, identifyProtocol);
     try {
       await this.#parts.libp2p.identify.identify(connection, signal === undefined ? {} : { signal });
@@ -257,12 +258,12 @@ export class Libp2pHost implements Network {
   }
 
   #linkOf(connection: Connection): LinkedConnection {
-    const { random, clock } = this.#components;
+    const { clock } = this.#components;
     return {
       connection,
       sinceMs: clock.monotonicMs(),
       link: {
-        id: randomId(random, 12),
+        id: connection.id,
         peer: connection.remotePeer.toString(),
         path: pathOf(connection.remoteAddr) ?? 'memory',
         direction: connection.direction,
@@ -288,8 +289,12 @@ export class Libp2pHost implements Network {
     }
   }
 
-  #choose(peer: PeerId, wanted: PathKind | undefined): LinkedConnection {
+  #choose(peer: PeerId, { path: wanted, link }: OpenOptions = {}): LinkedConnection {
     const links = this.#links.to(peer);
+    const named = link === undefined ? undefined : links.find((one) => one.link.id === link);
+    if (named !== undefined) {
+      return named;
+    }
     const available = [...new Set(links.map(({ link }) => link.path))];
     const path =
       wanted !== undefined && available.includes(wanted)

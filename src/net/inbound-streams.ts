@@ -48,8 +48,8 @@ export class InboundStreams {
     const serve = this.#served.add(protocol, handler, streamsPerPeer);
     return (stream, connection) => {
       const peer = connection.remotePeer.toString();
-      const unreadBytes = this.#isAdmitted(peer) ? netLimits.unreadBytes : netLimits.unadmittedBytes;
-      if (!serve(new MuxedStream(stream, peer, protocol, unreadBytes))) {
+      const unreadLimit = this.#isAdmitted(peer) ? netLimits.unreadBytes : netLimits.unadmittedBytes;
+      if (!serve(new MuxedStream(stream, peer, protocol, { link: connection.id, unreadLimit }))) {
         this.#guards.get(connection)?.offended();
       }
     };

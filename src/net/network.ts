@@ -8,6 +8,8 @@ import type { PeerId } from '../trust/keys.ts';
 export interface PeerStream {
   readonly peer: PeerId;
   readonly protocol: ProtocolId;
+  /** Id of the link that it goes over. */
+  readonly link: string;
   /**
    * The next bytes, or undefined once the other side has said its end. While nobody reads, the other side is
    * held back. Rejects with `stream_broken` if the stream was aborted or its connection lost, never with an end.
@@ -56,6 +58,8 @@ export interface OpenOptions {
   readonly signal?: AbortSignal;
   /** The path to take, if there is a link of it; absent: what the path policy prefers. */
   readonly path?: PathKind;
+  /** Id of the one link to take, if it is still there. */
+  readonly link?: string;
 }
 
 export interface Network {

@@ -8,10 +8,18 @@ import { assertInvariant, MeshnodeError } from '../util/errors.ts';
 import { netLimits } from '../util/limits.ts';
 import type { PeerStream } from './network.ts';
 
+export interface MuxedStreamOptions {
+  /** Id of its link; empty where nobody asks. */
+  readonly link?: string;
+  /** Most bytes that wait to be read. */
+  readonly unreadLimit?: number;
+}
+
 /** `Protocol` is wider than our own ids only within this folder: pings run on libp2p's. */
 export class MuxedStream<Protocol extends string> implements Omit<PeerStream, 'protocol'> {
   readonly peer: PeerId;
   readonly protocol: Protocol;
+  readonly link: string;
   readonly closed: Promise<void>;
   readonly #stream: Stream;
   readonly #unreadLimit: number;
@@ -25,9 +33,15 @@ export class MuxedStream<Protocol extends string> implements Omit<PeerStream, 'p
   #resuming = false;
   #aborted = false;
 
-  constructor(stream: Stream, peer: PeerId, protocol: Protocol, unreadLimit: number = netLimits.unreadBytes) {
+  constructor(
+    stream: Stream,
+    peer: PeerId,
+    protocol: Protocol,
+    { link = '', unreadLimit = netLimits.unreadBytes }: MuxedStreamOptions = {},
+  ) {
     this.peer = peer;
     this.protocol = protocol;
+    this.link = link;
     this.#stream = stream;
     this.#unreadLimit = unreadLimit;
     this.#remoteEnded = stream.remoteWriteStatus === 'closed' && stream.status === 'open';

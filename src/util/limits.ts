@@ -557,8 +557,8 @@ export const meshMessageLimits = {
 
 /** The message streams of join and gossip. */
 export const pipeLimits = {
-  /** Inbound streams of one protocol from one peer: the one in use, and the next while that ends. */
-  streamsPerPeer: 2,
+  /** Inbound streams of one protocol from one peer: of each of two links the one in use, and the next while that ends. */
+  streamsPerPeer: 4,
   /** Bytes queued to one peer; a digest of everything is far below. */
   queuedBytes: 8 * MiB,
   /** One message from a member, bytes. */

@@ -231,7 +231,7 @@ export class Invariants {
     }
   }
 
-  #checkMember({ name }: SimulatedNode, { record }: MemberView): void {
+  #checkMember({ name }: SimulatedNode, { record, certificate }: MemberView): void {
     const { chronicle } = this.#mesh;
     const subject = this.#name(record.peerId);
     if (!chronicle.wasInvited(record.peerId)) {
@@ -246,6 +246,11 @@ export class Invariants {
     const granted = chronicle.inviteOf(record.peerId)?.role ?? 'admin';
     if (roles.indexOf(record.role) > roles.indexOf(granted)) {
       this.#fail('role-granted', `${name} believes ${subject} to be ${record.role}`);
+    }
+    const inviter = chronicle.inviteOf(record.peerId)?.by;
+    const isByAdmin = inviter !== undefined && chronicle.inviteOf(inviter) !== undefined;
+    if (record.role === 'admin' && isByAdmin && certificate.depth === 1) {
+      this.#fail('role-granted', `${name} believes ${subject} to be an admin of the mesh key`);
     }
   }
 

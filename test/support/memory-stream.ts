@@ -20,6 +20,7 @@ export function memoryStreams(
 export class MemoryStream implements PeerStream {
   readonly peer: PeerId;
   readonly protocol: ProtocolId;
+  readonly link = '';
   readonly closed: Promise<void>;
   readonly #incoming: Pipe;
   readonly #outgoing: Pipe;

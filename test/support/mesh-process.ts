@@ -1,6 +1,6 @@
 // Real nodes in one mesh, for the tests that attack it: their tables, their memory and how quickly they answer each
 // other, asked for over the management API as their owner would.
-import { mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
+import { cp, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { expect, vi } from 'vitest';
@@ -11,7 +11,7 @@ import type { Issuer } from '../../src/trust/certificate.ts';
 import { createInvite, type InviteOptions } from '../../src/trust/invite.ts';
 import { KeyPair, keyText } from '../../src/trust/keys.ts';
 import { systemRandom } from '../../src/util/random.ts';
-import { meshnodeProgram, runMeshnode, StartedProcess } from './started-process.ts';
+import { type JsonLine, meshnodeProgram, runMeshnode, StartedProcess } from './started-process.ts';
 
 export type Path = 'quic' | 'tcp';
 
@@ -24,6 +24,8 @@ const never = new AbortController().signal;
 export class MeshProcess {
   readonly home: string;
   readonly name: string;
+  /** Added to the environment of what is started from now on. */
+  environment: Readonly<Record<string, string>> = {};
   #process: StartedProcess | undefined;
   #client: NodeClient | undefined;
   #peerId = '';
@@ -51,6 +53,13 @@ export class MeshProcess {
     }
   }
 
+  /** With a copy of another node's folder, its key too: what nobody should do with a folder in use. */
+  static async copied(original: MeshProcess, name: string): Promise<MeshProcess> {
+    const made = await MeshProcess.create(name);
+    await cp(original.home, made.home, { recursive: true });
+    return made;
+  }
+
   /** Resolves once the node is part of its mesh, or rejects with what it printed. */
   async start(...flags: readonly string[]): Promise<void> {
     const started = this.launch('--json', '--log-level', 'warn', ...flags);
@@ -64,11 +73,11 @@ export class MeshProcess {
   /** As a user starts it. */
   launch(...flags: readonly string[]): StartedProcess {
     const ports = ['--port', '0', '--console-port', '0'];
-    this.#process = new StartedProcess(meshnodeProgram, [
-      ...['--name', this.name, '--data-dir', this.home],
-      ...ports,
-      ...flags,
-    ]);
+    this.#process = new StartedProcess(
+      meshnodeProgram,
+      ['--name', this.name, '--data-dir', this.home, ...ports, ...flags],
+      { environment: this.environment },
+    );
     return this.#process;
   }
 
@@ -146,6 +155,18 @@ export class MeshProcess {
   /** A command beside the node. */
   run(...args: readonly string[]): ReturnType<typeof runMeshnode> {
     return runMeshnode([...args, '--data-dir', this.home]);
+  }
+
+  /** The values that a command beside the node prints for programs, if it succeeds. */
+  async json<Value = JsonLine>(...args: readonly string[]): Promise<Value[]> {
+    const { exitCode, stdout, stderr } = await this.run(...args, '--json');
+    if (exitCode !== 0) {
+      throw new Error(`meshnode ${args.join(' ')} ended with ${exitCode}: ${stderr}`);
+    }
+    return stdout
+      .split('\n')
+      .filter((line) => line !== '')
+      .map((line) => JSON.parse(line) as Value);
   }
 
   /** What a failed join must not have left behind. */

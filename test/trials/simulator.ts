@@ -15,6 +15,7 @@ export async function trialSimulator(): Promise<TrialResult> {
     steps += outcome.steps;
     if (outcome.failure !== undefined) {
       failures.push(`- seed ${seed}: ${outcome.failure.message}`);
+      progress(`simulator: seed ${seed} failed: ${outcome.failure.message}`);
     }
     if (seed % progressSeeds === 0) {
       progress(`simulator: ${seed} of ${seeds} seeds, ${failures.length} failed`);

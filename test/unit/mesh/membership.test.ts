@@ -337,6 +337,21 @@ describe('renewing', () => {
     expect(a.notices).not.toContainEqual(expect.objectContaining({ type: 'expelled' }));
   });
 
+  it('an admin whom an admin made is renewed, and no more than that afterwards', () => {
+    const mesh = new TestMembers();
+    const founder = mesh.founder();
+    const admin = mesh.newcomer([founder], { role: 'admin' });
+    const issuer = { meshId: mesh.meshId, key: admin.key, certificate: admin.certificate };
+    const below = mesh.newcomer([founder], { role: 'admin' }, issuer);
+    const { expiresMs } = below.machine.certificate;
+    mesh.wallMs += 31 * dayMs;
+    mesh.pass(2 * minuteMs);
+    expect(admin.machine.certificate).toMatchObject({ role: 'admin', depth: 1 });
+    expect(below.machine.certificate).toMatchObject({ role: 'admin', depth: 2 });
+    expect(below.machine.certificate.expiresMs).toBeGreaterThan(expiresMs);
+    expect(mesh.seenBy(founder)[below.peer]).toBe('alive');
+  });
+
   it('an admin renews by the certificate that it has itself been renewed to', () => {
     const mesh = new TestMembers();
     const founder = mesh.founder();

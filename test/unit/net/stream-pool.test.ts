@@ -20,6 +20,7 @@ const { infer, heartbeat } = protocols;
 class DoubleStream implements PeerStream {
   readonly peer: PeerId;
   readonly protocol: ProtocolId;
+  readonly link = '';
   readonly #closed = Promise.withResolvers<void>();
   isClosed = false;
 
