@@ -293,7 +293,7 @@ export const errorTable = {
     'permission_error',
     false,
     1,
-    'Ask an admin of the mesh for an invite with a larger role.',
+    'Ask an admin of the mesh for an invite with a larger role; a strict invite works only while its inviter runs and can be reached.',
   ),
   record_invalid: kind(
     502,
