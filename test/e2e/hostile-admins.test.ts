@@ -16,8 +16,8 @@ import {
 } from '../support/forged-records.ts';
 import { HostilePeer, refusalOf, say } from '../support/hostile-peer.ts';
 import { freshKey, inviteBy, MeshProcess, type Path } from '../support/mesh-process.ts';
+import { probed } from '../support/node-probe.ts';
 
-const paths: readonly Path[] = ['quic', 'tcp'];
 /** Within this everybody has put out who was revoked. */
 const revocationMs = 5_000;
 
@@ -25,25 +25,29 @@ let ada: MeshProcess;
 let members: MeshProcess[];
 let meshKey: Issuer;
 
-beforeAll(async () => {
-  ada = await MeshProcess.started('ada');
-  meshKey = await ada.meshIssuer();
-  const joined = await Promise.all(['bee', 'cleo', 'dan'].map((name) => newMember(name)));
-  members = [ada, ...joined];
-  await Promise.all(members.map((member) => member.shows(members.filter((other) => other !== member))));
-});
+/** The one transport that the nodes have. */
+let path: Path;
 
-afterAll(async () => {
-  await Promise.all((members ?? [ada]).map((member) => member?.discard()));
-});
+async function startOver(transport: Path): Promise<void> {
+  path = transport;
+  ada = await probed(() => MeshProcess.started('ada', '--transport', path));
+  members = [ada];
+  meshKey = await ada.meshIssuer();
+  members.push(...(await Promise.all(['bee', 'cleo', 'dan'].map((name) => newMember(name)))));
+  await Promise.all(members.map((member) => member.shows(members.filter((other) => other !== member))));
+}
+
+async function stopAll(): Promise<void> {
+  await Promise.all(members.map((member) => member.discard()));
+}
 
 /** A node that joins with a token of its own, which two more could use. */
 async function newMember(name: string): Promise<MeshProcess> {
-  return MeshProcess.started(name, '--join', tokenFor(ada));
+  return MeshProcess.started(name, '--transport', path, '--join', tokenFor(ada));
 }
 
 function tokenFor(at: MeshProcess): string {
-  return inviteBy(meshKey, [at.address('quic'), at.address('tcp')], { maxUses: 3 });
+  return inviteBy(meshKey, [at.address(path)], { maxUses: 3 });
 }
 
 /** What a member is in the mesh: its key and its certificate, out of its folder. */
@@ -59,7 +63,7 @@ async function standingOf({ home }: MeshProcess): Promise<Required<Forger>> {
 }
 
 /** How each member refuses a peer that shows this certificate. */
-function refusals(key: KeyPair, bytes: Uint8Array, path: Path): Promise<string[]> {
+function refusals(key: KeyPair, bytes: Uint8Array): Promise<string[]> {
   const shown = { bytes, meshId: meshKey.meshId };
   return Promise.all(members.map((member) => refusalOf(member.address(path), path, key, shown)));
 }
@@ -69,161 +73,168 @@ const everybody = (code: string): string[] => members.map(() => code);
 const underWatch = <T>(attack: () => Promise<T>, except: readonly string[] = []): Promise<T> =>
   watched({ victim: ada, witness: members[1] ?? ada }, attack, { except: new Set(except) });
 
-describe('a member with the role serve', () => {
-  it('cannot invite: it is told whom to ask', async () => {
-    const [, bee] = members;
-    const { exitCode, stdout, stderr } = (await bee?.run('invite')) ?? {};
-    expect([exitCode, stdout]).toEqual([1, '']);
-    expect(stderr).toMatch(/^meshnode: [^\n]+\.\n {2}Ask an admin[^\n]+\n$/);
-    const asJson = await bee?.run('invite', '--json');
-    expect(`${asJson?.stdout}${asJson?.stderr}`).toContain('role_forbidden');
-  });
+describe.each<Path>(['quic', 'tcp'])('over %s', (transport) => {
+  beforeAll(() => startOver(transport));
+  afterAll(stopAll);
 
-  it.each(paths)('makes nobody a member, by whatever it signs: %s', (path) =>
-    underWatch(async () => {
-      const bee = await standingOf(members[1] ?? ada);
-      const key = freshKey();
-      const invalid = everybody('certificate_invalid');
-      expect(await refusals(key, forgeCertificate(bee, key.publicKey), path)).toEqual(invalid);
-      expect(await refusals(key, forgeRedemption(bee, key.publicKey), path)).toEqual(invalid);
-      // Nor by passing for the mesh key.
-      const { meshId } = bee;
-      expect(await refusals(key, forgeCertificate({ meshId, key: bee.key }, key.publicKey), path)).toEqual(
-        invalid,
-      );
-      // Nor with the certificate of another.
-      expect(await refusals(key, bee.certificate.bytes, path)).toEqual(invalid);
-    }),
-  );
-});
-
-describe('an admin that was revoked and dates back what it signs', () => {
-  /** Just before its revocation: later than all that it could put out, earlier than what puts it out. */
-  let datedMs: number;
-  let mallory: Issuer & Required<Forger>;
-
-  beforeAll(async () => {
-    const key = freshKey();
-    const { peerId } = key;
-    const certificate = issueCertificate({
-      issuer: meshKey,
-      peerKey: key.publicKey,
-      role: 'admin',
-      nowMs: Date.now() - 60_000,
+  describe('a member with the role serve', () => {
+    it('cannot invite: it is told whom to ask', async () => {
+      const [, bee] = members;
+      const { exitCode, stdout, stderr } = (await bee?.run('invite')) ?? {};
+      expect([exitCode, stdout]).toEqual([1, '']);
+      expect(stderr).toMatch(/^meshnode: [^\n]+\.\n {2}Ask an admin[^\n]+\n$/);
+      const asJson = await bee?.run('invite', '--json');
+      expect(`${asJson?.stdout}${asJson?.stderr}`).toContain('role_forbidden');
     });
-    mallory = { meshId: meshKey.meshId, key, certificate };
-    const peer = await HostilePeer.start('tcp', { key });
-    const { gossip, link } = await peer.enter(ada.address('tcp'), certificate);
-    const record = recordOf(certificate, { name: 'mallory' });
-    await say(gossip, { type: 'items', envelopes: [sealRecord(record, meshKey.meshId, key)] });
-    const isKnown = async (): Promise<boolean[]> =>
-      Promise.all(members.map(async (member) => (await member.table()).some((row) => row.peerId === peerId)));
-    await vi.waitFor(async () => expect(await isKnown()).not.toContain(false), { timeout: 10_000 });
-    datedMs = Date.now();
-    expect((await ada.run('revoke', 'mallory')).exitCode).toBe(0);
-    await vi.waitFor(async () => expect(await isKnown()).not.toContain(true), { timeout: revocationMs });
-    await link.cut();
-    await peer.stop();
+
+    it('makes nobody a member, by whatever it signs', () =>
+      underWatch(async () => {
+        const bee = await standingOf(members[1] ?? ada);
+        const key = freshKey();
+        const invalid = everybody('certificate_invalid');
+        expect(await refusals(key, forgeCertificate(bee, key.publicKey))).toEqual(invalid);
+        expect(await refusals(key, forgeRedemption(bee, key.publicKey))).toEqual(invalid);
+        // Nor by passing for the mesh key.
+        const { meshId } = bee;
+        expect(await refusals(key, forgeCertificate({ meshId, key: bee.key }, key.publicKey))).toEqual(
+          invalid,
+        );
+        // Nor with the certificate of another.
+        expect(await refusals(key, bee.certificate.bytes)).toEqual(invalid);
+      }));
   });
 
-  it.each(paths)('issues nothing that any member takes: %s', (path) =>
-    underWatch(async () => {
+  describe('an admin that was revoked and dates back what it signs', () => {
+    /** Just before its revocation: later than all that it could put out, earlier than what puts it out. */
+    let datedMs: number;
+    let mallory: Issuer & Required<Forger>;
+
+    beforeAll(async () => {
       const key = freshKey();
-      const { bytes } = issueCertificate({
-        issuer: mallory,
-        peerKey: key.publicKey,
-        role: 'serve',
-        nowMs: datedMs,
-      });
-      expect(await refusals(key, bytes, path)).toEqual(everybody('certificate_revoked'));
-      expect(await refusals(mallory.key, mallory.certificate.bytes, path)).toEqual(
-        everybody('certificate_revoked'),
-      );
-    }),
-  );
-
-  it('grants nothing: its newcomers are turned away everywhere', () =>
-    underWatch(async () => {
-      const ends = await Promise.all(
-        members.map(async (member) => {
-          const token = inviteBy(mallory, [member.address('tcp')], {
-            nowMs: datedMs,
-            ttlMs: 60 * 60_000,
-          });
-          const newcomer = await MeshProcess.create('nero');
-          onTestFinished(() => newcomer.discard());
-          const { exited, lines } = newcomer.launch('--join', token, '--json');
-          return [await exited, lines.at(-1)?.['code'], await newcomer.leftovers()];
-        }),
-      );
-      expect(ends).toEqual(members.map(() => [1, 'certificate_revoked', []]));
-    }));
-
-  it('revokes nobody, whoever brings its word', async () => {
-    const messenger = await HostilePeer.start('tcp');
-    onTestFinished(() => messenger.stop());
-    await underWatch(async () => {
-      const targets = members.slice(1).map(({ peerId }) => publicKeyOf(peerId) ?? new Uint8Array());
-      const words = targets.map((peerKey) =>
-        sealRevocation({ target: { peer: keyText(peerKey) }, atMs: datedMs, keep: new Set() }, mallory),
-      );
-      const standing = issueCertificate({
+      const { peerId } = key;
+      const certificate = issueCertificate({
         issuer: meshKey,
-        peerKey: messenger.key.publicKey,
-        role: 'serve',
-        nowMs: Date.now(),
+        peerKey: key.publicKey,
+        role: 'admin',
+        nowMs: Date.now() - 60_000,
       });
-      const { gossip } = await messenger.enter(ada.address('tcp'), standing);
-      const skip = messenger.heard.length;
-      await say(
-        gossip,
-        { type: 'items', envelopes: words.map(({ bytes }) => bytes) },
-        { type: 'digest', root: new Uint8Array(8), items: 0 },
-      );
-      // Answered after the words were taken, or not.
-      await messenger.hear('buckets', skip);
+      mallory = { meshId: meshKey.meshId, key, certificate };
+      const peer = await HostilePeer.start(path, { key });
+      const { gossip, link } = await peer.enter(ada.address(path), certificate);
+      const record = recordOf(certificate, { name: 'mallory' });
+      await say(gossip, { type: 'items', envelopes: [sealRecord(record, meshKey.meshId, key)] });
+      const isKnown = async (): Promise<boolean[]> =>
+        Promise.all(
+          members.map(async (member) => (await member.table()).some((row) => row.peerId === peerId)),
+        );
+      await vi.waitFor(async () => expect(await isKnown()).not.toContain(false), { timeout: 10_000 });
+      datedMs = Date.now();
+      expect((await ada.run('revoke', 'mallory')).exitCode).toBe(0);
+      await vi.waitFor(async () => expect(await isKnown()).not.toContain(true), { timeout: revocationMs });
+      await link.cut();
+      await peer.stop();
+    });
+
+    it('issues nothing that any member takes', () =>
+      underWatch(async () => {
+        const key = freshKey();
+        const { bytes } = issueCertificate({
+          issuer: mallory,
+          peerKey: key.publicKey,
+          role: 'serve',
+          nowMs: datedMs,
+        });
+        expect(await refusals(key, bytes)).toEqual(everybody('certificate_revoked'));
+        expect(await refusals(mallory.key, mallory.certificate.bytes)).toEqual(
+          everybody('certificate_revoked'),
+        );
+      }));
+
+    it('grants nothing: its newcomers are turned away everywhere', () =>
+      underWatch(async () => {
+        const ends = await Promise.all(
+          members.map(async (member) => {
+            const token = inviteBy(mallory, [member.address(path)], {
+              nowMs: datedMs,
+              ttlMs: 60 * 60_000,
+            });
+            const newcomer = await MeshProcess.create('nero');
+            onTestFinished(() => newcomer.discard());
+            const { exited, lines } = newcomer.launch('--join', token, '--json');
+            return [await exited, lines.at(-1)?.['code'], await newcomer.leftovers()];
+          }),
+        );
+        expect(ends).toEqual(members.map(() => [1, 'certificate_revoked', []]));
+      }));
+
+    it('revokes nobody, whoever brings its word', async () => {
+      const messenger = await HostilePeer.start(path);
+      onTestFinished(() => messenger.stop());
+      await underWatch(async () => {
+        const targets = members.slice(1).map(({ peerId }) => publicKeyOf(peerId) ?? new Uint8Array());
+        const words = targets.map((peerKey) =>
+          sealRevocation({ target: { peer: keyText(peerKey) }, atMs: datedMs, keep: new Set() }, mallory),
+        );
+        const standing = issueCertificate({
+          issuer: meshKey,
+          peerKey: messenger.key.publicKey,
+          role: 'serve',
+          nowMs: Date.now(),
+        });
+        const { gossip } = await messenger.enter(ada.address(path), standing);
+        const skip = messenger.heard.length;
+        await say(
+          gossip,
+          { type: 'items', envelopes: words.map(({ bytes }) => bytes) },
+          { type: 'digest', root: new Uint8Array(8), items: 0 },
+        );
+        // Answered after the words were taken, or not.
+        await messenger.hear('buckets', skip);
+        for (const member of members) {
+          await member.shows(members.filter((other) => other !== member));
+        }
+      });
+    });
+  });
+
+  describe('a member that is revoked', () => {
+    it('is out everywhere within five seconds, and cannot come back', async () => {
+      const token = tokenFor(ada);
+      const eve = await MeshProcess.started('eve', '--transport', path, '--join', token);
+      onTestFinished(() => eve.discard());
+      const five = [...members, eve];
+      await Promise.all(five.map((member) => member.shows(five.filter((other) => other !== member))));
+      const standing = await standingOf(eve);
+
+      const startMs = performance.now();
+      expect((await ada.run('revoke', 'eve')).exitCode).toBe(0);
+      await Promise.all(members.map((member) => member.shows(members.filter((other) => other !== member))));
+      const links = async (): Promise<number> =>
+        (await eve.peers()).reduce((sum, { paths: open }) => sum + open.length, 0);
+      await vi.waitFor(async () => expect(await links()).toBe(0), { timeout: revocationMs, interval: 20 });
+      expect(performance.now() - startMs).toBeLessThan(revocationMs);
+      expect(await eve.process.event('error')).toMatchObject({ code: 'certificate_revoked' });
+
+      await eve.stop();
+
+      await underWatch(async () => {
+        // With its old certificate, at any member.
+        expect(await refusals(standing.key, standing.certificate.bytes)).toEqual(
+          everybody('certificate_revoked'),
+        );
+        // With its old token, in its old folder and in a new one.
+        const flags = ['--json', '--transport', path, '--join', token];
+        const again = eve.launch(...flags);
+        expect(await again.event('error')).toMatchObject({ code: 'certificate_revoked' });
+        const anew = await MeshProcess.create('eve');
+        onTestFinished(() => anew.discard());
+        const { exited, lines } = anew.launch(...flags);
+        expect([await exited, lines.at(-1)?.['code']]).toEqual([1, 'certificate_revoked']);
+        expect(await anew.leftovers()).toEqual([]);
+      });
       for (const member of members) {
-        await member.shows(members.filter((other) => other !== member));
+        expect((await member.table()).map(({ name }) => name)).not.toContain('eve');
       }
     });
-  });
-});
-
-describe('a member that is revoked', () => {
-  it('is out everywhere within five seconds, and cannot come back', async () => {
-    const token = tokenFor(ada);
-    const eve = await MeshProcess.started('eve', '--join', token);
-    onTestFinished(() => eve.discard());
-    const five = [...members, eve];
-    await Promise.all(five.map((member) => member.shows(five.filter((other) => other !== member))));
-    const standing = await standingOf(eve);
-
-    const startMs = performance.now();
-    expect((await ada.run('revoke', 'eve')).exitCode).toBe(0);
-    await Promise.all(members.map((member) => member.shows(members.filter((other) => other !== member))));
-    const links = async (): Promise<number> =>
-      (await eve.peers()).reduce((sum, { paths: open }) => sum + open.length, 0);
-    await vi.waitFor(async () => expect(await links()).toBe(0), { timeout: revocationMs, interval: 20 });
-    expect(performance.now() - startMs).toBeLessThan(revocationMs);
-    expect(await eve.process.event('error')).toMatchObject({ code: 'certificate_revoked' });
-
-    // With its old certificate, at any member, on either transport.
-    await eve.stop();
-    for (const path of paths) {
-      expect(await refusals(standing.key, standing.certificate.bytes, path)).toEqual(
-        everybody('certificate_revoked'),
-      );
-    }
-    // With its old token, in its old folder and in a new one.
-    const again = eve.launch('--json', '--join', token);
-    expect(await again.event('error')).toMatchObject({ code: 'certificate_revoked' });
-    const anew = await MeshProcess.create('eve');
-    onTestFinished(() => anew.discard());
-    const { exited, lines } = anew.launch('--json', '--join', token);
-    expect([await exited, lines.at(-1)?.['code']]).toEqual([1, 'certificate_revoked']);
-    expect(await anew.leftovers()).toEqual([]);
-    for (const member of members) {
-      expect((await member.table()).map(({ name }) => name)).not.toContain('eve');
-    }
   });
 });

@@ -2,7 +2,7 @@
 // sentence and a hint, nothing of a mesh is left in its folder, and what the token keeps secret has gone nowhere.
 import { createHash } from 'node:crypto';
 import { once } from 'node:events';
-import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { mkdtemp, readdir, rm, writeFile } from 'node:fs/promises';
 import { type AddressInfo, connect, createServer, type Server } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -16,13 +16,18 @@ import { watched } from '../support/attack-watch.ts';
 import { forgeGrant } from '../support/forged-records.ts';
 import { HostilePeer } from '../support/hostile-peer.ts';
 import { freshKey, inviteBy, MeshProcess, startedPair, strangeIssuer } from '../support/mesh-process.ts';
+import { probed } from '../support/node-probe.ts';
+import { openSilentDoor, type SilentDoor } from '../support/silent-door.ts';
 
+/** A mesh of two; tokens are ada's, or pretend to be. */
 let ada: MeshProcess;
 let bee: MeshProcess;
 let meshKey: Issuer;
+/** Who has joined in the end, and may be in a table. */
+const joined = new Set<string>();
 
 beforeAll(async () => {
-  [ada, bee] = await startedPair();
+  [ada, bee] = await probed(startedPair);
   meshKey = await ada.meshIssuer();
 });
 
@@ -33,15 +38,21 @@ afterAll(async () => {
 const adasAddresses = (): string[] => [ada.address('quic'), ada.address('tcp')];
 
 /** A good token of the mesh. */
-const goodToken = (options: Parameters<typeof inviteBy>[2] = {}): string =>
-  inviteBy(meshKey, adasAddresses(), options);
+const goodToken = (): string => inviteBy(meshKey, adasAddresses());
+
+const underWatch = <T>(attack: () => Promise<T>): Promise<T> =>
+  watched({ victim: ada, witness: bee }, attack, { except: joined });
 
 /** What a join came to. */
 interface JoinEnd {
   readonly exitCode: number | string;
   readonly stderr: string;
-  readonly leftovers: readonly string[];
+  /** What is in the newcomer's folder. */
+  readonly files: readonly string[];
 }
+
+/** What every node leaves in its folder, also one that has never heard of a mesh. */
+const ofAnyNode = ['console-token', 'identity.key', 'lock.sqlite', 'processes.json'];
 
 /** Starts a newcomer and waits for its end. */
 async function joinWith(...flags: readonly string[]): Promise<JoinEnd> {
@@ -49,7 +60,7 @@ async function joinWith(...flags: readonly string[]): Promise<JoinEnd> {
   try {
     const started = newcomer.launch(...flags);
     const exitCode = await started.exited;
-    return { exitCode, stderr: started.stderr, leftovers: await newcomer.leftovers() };
+    return { exitCode, stderr: started.stderr, files: await readdir(newcomer.home) };
   } finally {
     await newcomer.discard();
   }
@@ -72,7 +83,8 @@ const sentenceAndHint =
   /^(?:(?:API|Console) +http[^\n]+\n|[\d:]{8} info [^\n]+\n)*meshnode: [^\n]+\.\n {2}[^\n]+\n$/;
 
 function expectRefusal(end: JoinEnd, says: RegExp, exitCode: 1 | 69 = 1): void {
-  expect(end).toMatchObject({ exitCode, leftovers: [] });
+  expect(end.exitCode).toBe(exitCode);
+  expect(end.files.filter((name) => !ofAnyNode.includes(name))).toEqual([]);
   expect(end.stderr).toMatch(sentenceAndHint);
   expect(end.stderr).toMatch(says);
 }
@@ -103,35 +115,54 @@ function withChangedCharacter(token: string, position: number): string {
   return token.slice(0, position) + changed + token.slice(position + 1);
 }
 
-describe('a token that is none', () => {
+describe('a token that is none, of which nobody needs to be asked', () => {
+  /** Where all of these tokens lead: a node that asked the mesh would come by. */
+  let door: SilentDoor;
+
+  beforeAll(async () => {
+    door = await openSilentDoor();
+  });
+
+  afterAll(() => door?.close());
+
+  const adaAt = ({ addresses }: SilentDoor): string[] =>
+    addresses.map((address) => `${address}/p2p/${ada.peerId}`);
+
+  const tokenToDoor = (options: Parameters<typeof inviteBy>[2] = {}, at = door): string =>
+    inviteBy(meshKey, adaAt(at), options);
+
+  function expectNobodyAsked(): void {
+    expect(door.knocks).toEqual({ udp: 0, tcp: 0 });
+  }
+
   const notWhole = /not whole.*\n.*Copy the whole token/;
   const noToken = /This is no token.*\n.*Copy the whole token/;
   const cases: readonly [what: string, make: () => string | Uint8Array, says: RegExp][] = [
     ['with only its beginning', () => 'mesh1', notWhole],
-    ['without its first half', () => goodToken().slice(goodToken().length / 2), noToken],
-    ['cut in the middle', () => goodToken().slice(0, goodToken().length / 2), notWhole],
-    ['cut by one character', () => goodToken().slice(0, -1), notWhole],
-    ['with a character changed in its middle', () => withChangedCharacter(goodToken(), 150), notWhole],
+    ['without its first half', () => tokenToDoor().slice(tokenToDoor().length / 2), noToken],
+    ['cut in the middle', () => tokenToDoor().slice(0, tokenToDoor().length / 2), notWhole],
+    ['cut by one character', () => tokenToDoor().slice(0, -1), notWhole],
+    ['with a character changed in its middle', () => withChangedCharacter(tokenToDoor(), 150), notWhole],
     ['that is empty', () => '', noToken],
     ['that is a megabyte of rubbish', () => seededRandom(2).bytes(1_000_000), /too large/],
     ['with ten thousand addresses', () => withAddresses(10_000), /too l(ong|arge)/],
     [
       'whose addresses name no peer',
-      () => tokenOf({ ...fieldsOf(goodToken()), addresses: ['/ip4/127.0.0.1/tcp/9338'] }),
+      () => tokenOf({ ...fieldsOf(tokenToDoor()), addresses: ['/ip4/127.0.0.1/tcp/9338'] }),
       /none that ends in \/p2p\//,
     ],
     [
       'whose addresses are no addresses',
-      () => tokenOf({ ...fieldsOf(goodToken()), addresses: ['http://127.0.0.1/', '\u0000'] }),
+      () => tokenOf({ ...fieldsOf(tokenToDoor()), addresses: ['http://127.0.0.1/', '\u0000'] }),
       /none that ends in \/p2p\//,
     ],
     [
       'signed by a stranger in the name of the mesh',
-      () => tokenOf({ ...fieldsOf(goodToken()), ...grantBy(freshKey()) }),
+      () => tokenOf({ ...fieldsOf(tokenToDoor()), ...grantBy(freshKey()) }),
       /neither by the mesh key nor by an admin/,
     ],
     ['signed by a member that is no admin', grantOfServer, /no admin/],
-    ['that has expired', () => goodToken({ nowMs: Date.now() - 3_600_000 }), /has expired.*\n.*new invite/],
+    ['that has expired', () => tokenToDoor({ nowMs: Date.now() - 3_600_000 }), /has expired.*\n.*new invite/],
   ];
 
   it.concurrent.each(cases)('%s', async (_what, make, says) => {
@@ -139,17 +170,37 @@ describe('a token that is none', () => {
     const end = await joinByFile(token);
     expectRefusal(end, says);
     expect(end.stderr.length).toBeLessThan(400);
+    expectNobodyAsked();
   });
 
   it('made tomorrow, by the clock of this machine', async () => {
-    const token = goodToken({ nowMs: Date.now() + 86_400_000 });
+    const token = tokenToDoor({ nowMs: Date.now() + 86_400_000 });
     expectRefusal(await joinByFile(token), /not made yet.*\n.*clocks of both machines/, 69);
+    expectNobodyAsked();
   });
 
   it('is refused the same on the command line', async () => {
-    expectRefusal(await joinWith('--join', goodToken().slice(0, -7)), notWhole);
+    expectRefusal(await joinWith('--join', tokenToDoor().slice(0, -7)), notWhole);
     const empty = await joinWith('--join', '');
     expect(empty).toMatchObject({ exitCode: 2, stderr: expect.stringMatching(sentenceAndHint) });
+    expectNobodyAsked();
+  });
+
+  it('leaves a folder that joins with a good one afterwards', async () => {
+    const newcomer = await MeshProcess.create('cleo');
+    onTestFinished(() => newcomer.discard());
+    expect(await newcomer.launch('--join', tokenToDoor().slice(0, -1)).exited).toBe(1);
+    await newcomer.start('--join', goodToken());
+    joined.add(newcomer.peerId);
+    expect((await newcomer.table()).map(({ peerId }) => peerId)).toContain(ada.peerId);
+  });
+
+  it('would be asked about at the door, had it been good', async () => {
+    const other = await openSilentDoor();
+    onTestFinished(() => other.close());
+    expectRefusal(await joinWith('--join', tokenToDoor({}, other)), /\n.*Check that a node/, 69);
+    expect(other.knocks).toEqual({ udp: expect.any(Number), tcp: expect.any(Number) });
+    expect(Math.min(other.knocks.udp, other.knocks.tcp)).toBeGreaterThan(0);
   });
 
   it('is refused from a file that cannot be read', async () => {
@@ -158,8 +209,8 @@ describe('a token that is none', () => {
   });
 
   function withAddresses(count: number): string {
-    const address = ada.address('tcp');
-    return tokenOf({ ...fieldsOf(goodToken()), addresses: Array.from({ length: count }, () => address) });
+    const [address = ''] = adaAt(door);
+    return tokenOf({ ...fieldsOf(tokenToDoor()), addresses: Array.from({ length: count }, () => address) });
   }
 
   /** What a member with the role serve would hand out if it could. */
@@ -171,13 +222,13 @@ describe('a token that is none', () => {
       role: 'serve',
       nowMs: Date.now(),
     });
-    return tokenOf({ ...fieldsOf(goodToken()), ...grantBy(server), issuer: certificate.bytes });
+    return tokenOf({ ...fieldsOf(tokenToDoor()), ...grantBy(server), issuer: certificate.bytes });
   }
 });
 
 describe('a token that the mesh does not take', () => {
   it('of another mesh', () =>
-    watched({ victim: ada, witness: bee }, async () => {
+    underWatch(async () => {
       const token = inviteBy(strangeIssuer(), adasAddresses());
       expectRefusal(await joinWith('--join', token), /another mesh.*\n.*token of this mesh/);
     }));
@@ -186,7 +237,7 @@ describe('a token that the mesh does not take', () => {
     const token = goodToken();
     const first = await HostilePeer.start('tcp');
     onTestFinished(() => first.stop());
-    await watched({ victim: ada, witness: bee }, async () => {
+    await underWatch(async () => {
       await first.enter(ada.address('tcp'), redeem(parseToken(token), first.key, { nowMs: Date.now() }));
       expectRefusal(await joinWith('--join', token), /had admitted all|has admitted all/);
       expectRefusal(await joinByFile(token), /had admitted all|has admitted all/);
@@ -199,13 +250,18 @@ describe('a token that the mesh does not take', () => {
     onTestFinished(async () => {
       await Promise.all(newcomers.map((newcomer) => newcomer.discard()));
     });
-    const ends = await Promise.all(
-      newcomers.map((newcomer) => {
-        const started = newcomer.launch('--join', token, '--json');
-        const joined = started.event('node').then(() => 'joined');
-        // Whichever comes second is of no more interest.
-        return Promise.race([joined.catch(() => started.exited), started.exited]);
-      }),
+    const ends = await underWatch(() =>
+      Promise.all(
+        newcomers.map((newcomer) => {
+          const started = newcomer.launch('--join', token, '--json');
+          const entered = started.event('node').then(({ peerId }) => {
+            joined.add(String(peerId));
+            return 'joined';
+          });
+          // Whichever comes second is of no more interest.
+          return Promise.race([entered.catch(() => started.exited), started.exited]);
+        }),
+      ),
     );
     expect(ends.toSorted()).toEqual([1, 'joined']);
     const [loser] = newcomers.filter((_, index) => ends[index] === 1);
@@ -227,7 +283,9 @@ describe('an address that answers with another key', () => {
     const { address, received } =
       path === 'tcp' ? await recordingRelay(impostor.address) : { address: impostor.address, received: [] };
     const token = inviteBy(meshKey, [`${address}/p2p/${ada.peerId}`]);
-    expectRefusal(await joinWith('--join', token), /Another key than 12D3\w+ answers there/, 69);
+    await underWatch(async () => {
+      expectRefusal(await joinWith('--join', token), /Another key than 12D3\w+ answers there/, 69);
+    });
     expect(impostor.opened).toEqual([]);
     expect(impostor.heard).toEqual([]);
     expectNoSecret(token, received);
@@ -250,7 +308,9 @@ describe('an address that answers with another key', () => {
       });
     });
     const token = inviteBy(meshKey, [`${await listen(server)}/p2p/${ada.peerId}`]);
-    expectRefusal(await joinWith('--join', token), /\n.*Check that a node/, 69);
+    await underWatch(async () => {
+      expectRefusal(await joinWith('--join', token), /\n.*Check that a node/, 69);
+    });
     expectNoSecret(token, received);
     expect(Buffer.concat(received).toString('latin1')).toContain('/multistream/1.0.0');
   });
@@ -261,7 +321,10 @@ describe('an address that answers with another key', () => {
     const token = inviteBy(meshKey, [`${impostor.address}/p2p/${ada.peerId}`, ada.address('tcp')]);
     const newcomer = await MeshProcess.create('cleo');
     onTestFinished(() => newcomer.discard());
-    await newcomer.start('--join', token);
+    await underWatch(async () => {
+      await newcomer.start('--join', token);
+      joined.add(newcomer.peerId);
+    });
     expect(impostor.opened).toEqual([]);
   });
 

@@ -1,7 +1,7 @@
 // A peer that keeps to no rule: real keys and real connections, below all that makes an honest node behave. What it
 // sends is up to the test; what it hears is kept. It can come in as an honest peer would, and turn then.
 import { privateKeyFromRaw } from '@libp2p/crypto/keys';
-import type { Connection, Libp2p, Stream } from '@libp2p/interface';
+import type { Connection, Libp2p, Stream, StreamMuxerFactory } from '@libp2p/interface';
 import { noise } from '@libp2p/noise';
 import { tcp } from '@libp2p/tcp';
 import { tls } from '@libp2p/tls';
@@ -62,7 +62,7 @@ export class HostilePeer {
       addresses: { listen: [path === 'quic' ? '/ip4/127.0.0.1/udp/0/quic-v1' : '/ip4/127.0.0.1/tcp/0'] },
       transports: [path === 'quic' ? quic({ clock: systemClock, maxInboundStreams: unlimited }) : tcp()],
       connectionEncrypters: [encryption === 'tls' ? tls() : noise()],
-      streamMuxers: [yamux({ maxInboundStreams: unlimited, maxOutboundStreams: unlimited })],
+      streamMuxers: [carelessYamux],
       connectionManager: { reconnectRetries: 0 },
       connectionMonitor: { enabled: false },
       connectionGater: { denyDialMultiaddr: () => false },
@@ -137,7 +137,11 @@ export class HostilePeer {
     await this.hear('items', 0, ({ envelopes }) => envelopes.some((envelope) => sameBytes(envelope, bytes)));
   }
 
+  /** Takes leave of nobody. */
   async stop(): Promise<void> {
+    for (const connection of this.#node.getConnections()) {
+      connection.abort(new Error('gone'));
+    }
     await this.#node.stop();
   }
 
@@ -207,6 +211,19 @@ export class HostileLink {
     const stream = await muxer.createStream();
     stream.send(Uint8Array.of('/multistream/1.0.0\n'.length));
   }
+}
+
+/** Yamux that may be cut off at any moment: left alone it throws, where nobody can catch it, once it is. */
+function carelessYamux(): StreamMuxerFactory {
+  const muxers = yamux({ maxInboundStreams: unlimited, maxOutboundStreams: unlimited })();
+  return {
+    protocol: muxers.protocol,
+    createStreamMuxer: (connection) => {
+      const send = connection.send.bind(connection);
+      connection.send = (frame) => connection.status !== 'open' || send(frame);
+      return muxers.createStreamMuxer(connection);
+    },
+  };
 }
 
 /** What a peer begins with that shows this certificate, its own or not. */
