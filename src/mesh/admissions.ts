@@ -93,16 +93,16 @@ export class Admissions {
     const { sessions } = this.#parts;
     if (session.theirs === undefined) {
       this.#greetedFirst(session, hello, now);
-    } else if (mayRepeat(session, 'repeatedMs', now.monotonicMs)) {
-      if (Buffer.compare(session.theirs.bytes, hello.certificate) === 0) {
+    } else if (Buffer.compare(session.theirs.bytes, hello.certificate) === 0) {
+      if (mayRepeat(session, 'repeatedMs', now.monotonicMs)) {
         this.#greetedAgain(session, session.theirs, hello, now);
-      } else {
-        // A new process that has joined by another invite, perhaps for more or for less than the last one could do.
-        if (isUp(session)) {
-          this.#down(session.peer);
-        }
-        this.#greetedFirst(sessions.reopen(session, now.monotonicMs), hello, now);
       }
+    } else if (mayRepeat(session, 'reopenedMs', now.monotonicMs)) {
+      // A new process that is a member by something else, perhaps for more or for less than the last one was.
+      if (isUp(session)) {
+        this.#down(session.peer);
+      }
+      this.#greetedFirst(sessions.reopen(session, now.monotonicMs), hello, now);
     }
   }
 
@@ -209,18 +209,21 @@ export class Admissions {
 
   /** Puts out whoever does not stand any more. */
   rejudge(now: Now): void {
-    const { sessions, trust } = this.#parts;
+    const { sessions, trust, shared } = this.#parts;
     for (const session of sessions.all()) {
       if (session.theirs === undefined || session.closeMs !== undefined) {
         continue;
       }
-      const [newest, ...others] = this.#shownBy(session.theirs);
-      const judgement = trust.judge(newest, now.wallMs);
-      const standing = [newest, ...others].find((each) => trust.judge(each, now.wallMs).standing);
-      if (standing !== undefined) {
-        session.theirs = standing;
-      } else if (!judgement.standing) {
-        this.reject(session, judgement, now, newest);
+      // What it was admitted by, as long as that stands: its record may be one of an earlier life.
+      const shown = shared.table.get(session.peer)?.certificate ?? session.theirs;
+      const judgement = trust.judge(shown, now.wallMs);
+      if (trust.judge(session.theirs, now.wallMs).standing) {
+        continue;
+      }
+      if (judgement.standing) {
+        session.theirs = shown;
+      } else {
+        this.reject(session, judgement, now, shown);
       }
     }
   }
@@ -300,17 +303,5 @@ export class Admissions {
   #disconnect(session: Session, reason: string): void {
     session.closeMs = Number.POSITIVE_INFINITY; // Asked for once; `unlinked` is the answer.
     this.#parts.outbox.disconnect(session.peer, reason);
-  }
-
-  /**
-   * What a peer was admitted by, and what its record shows if that is another, the longer first: it may have been
-   * renewed since, or have gone back to what it had before.
-   */
-  #shownBy(admitted: Certificate): [Certificate, ...Certificate[]] {
-    const shown = this.#parts.shared.table.get(admitted.peerId)?.certificate;
-    if (shown === undefined || shown.hash === admitted.hash) {
-      return [admitted];
-    }
-    return shown.expiresMs > admitted.expiresMs ? [shown, admitted] : [admitted, shown];
   }
 }

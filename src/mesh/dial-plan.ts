@@ -107,6 +107,16 @@ export class DialPlan {
     this.#chooseAnew();
   }
 
+  /** The peer may be no member any more: a few dials will tell, unless its record does. */
+  doubt(peer: PeerId): void {
+    const known = this.#candidates.get(peer);
+    if (known !== undefined) {
+      known.isMember = false;
+      known.failures = 0;
+      this.#chooseAnew();
+    }
+  }
+
   linked(peer: PeerId): void {
     this.#dialling.delete(peer);
     this.#next = undefined;

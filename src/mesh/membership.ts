@@ -308,14 +308,16 @@ export class Membership {
   #sweep(now: Now): void {
     this.#judgedVersion = this.#trust.version;
     this.#offerUntimely(now);
-    for (const { peer, mayReturn } of this.#shared.sweep(now.wallMs)) {
+    for (const { peer, returns } of this.#shared.sweep(now.wallMs)) {
       this.#outbox.changed(peer);
-      if (!mayReturn) {
+      if (returns === 'none') {
         this.#plan.forget(peer);
+      } else if (returns === 'doubtful') {
+        this.#plan.doubt(peer);
       }
     }
     this.#admissions.rejudge(now);
-    if (this.#own.fallBack((certificate) => this.#trust.judge(certificate, now.wallMs).standing)) {
+    if (this.#own.fallBack((certificate) => this.#trust.judge(certificate, now.wallMs))) {
       this.#showCertificate(now);
     }
     this.#own.judged(this.#trust.judge(this.#own.certificate, now.wallMs), this.#outbox);

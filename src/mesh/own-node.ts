@@ -71,15 +71,20 @@ export class OwnNode {
   }
 
   /**
-   * Goes back to a certificate that still stands if the present one does not: whose renewal was signed by an admin who
+   * Goes back to a certificate that still stands if the present one is revoked: whose renewal was signed by an admin who
    * was revoked since is a member by what it had before. Returns whether it did.
    */
-  fallBack(stands: (certificate: Certificate) => boolean): boolean {
-    const former = stands(this.certificate) ? undefined : this.formers.find(stands);
+  fallBack(judge: (certificate: Certificate) => Judgement): boolean {
+    const present = judge(this.certificate);
+    if (!this.hasJoined || present.standing || present.code !== 'certificate_revoked') {
+      return false;
+    }
+    const former = this.formers.find((each) => each.role === this.certificate.role && judge(each).standing);
     if (former === undefined) {
       return false;
     }
-    this.formers = this.formers.filter((other) => other !== former);
+    // A revocation may lose its force.
+    this.formers = [...this.formers.filter((other) => other !== former), this.certificate];
     this.certificate = former;
     return true;
   }

@@ -32,7 +32,7 @@ export function acceptRenewal(
     certificate.peerId === own.peer &&
     certificate.role === own.certificate.role &&
     rankOf(certificate) >= rankOf(own.certificate) &&
-    certificate.expiresMs > own.certificate.expiresMs &&
+    certificate.expiresMs >= own.certificate.expiresMs + trustLimits.renewalGainMs &&
     trust.judge(certificate, now.wallMs).standing;
   return isBetter ? certificate : undefined;
 }
@@ -63,7 +63,7 @@ export function dueRenewals(
     const issuer = renewerOf(own, certificate);
     const renewed = issuer && renewedBy(issuer, certificate, wallMs);
     // An issuer whose own certificate ends as soon has nothing better to give.
-    return renewed !== undefined && renewed.expiresMs > certificate.expiresMs
+    return renewed !== undefined && renewed.expiresMs >= certificate.expiresMs + trustLimits.renewalGainMs
       ? [{ peer, renewal: { type: 'renewal', certificate: renewed.bytes } as const }]
       : [];
   });

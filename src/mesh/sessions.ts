@@ -17,6 +17,8 @@ export interface Session {
   repeatedMs: number;
   /** Monotonic time of the last comparison because messages may have been lost. */
   comparedMs: number;
+  /** Monotonic time at which it last began anew because of another certificate. */
+  reopenedMs: number;
   /** Monotonic times of the last questions of the peer that were answered. */
   answeredMs: number[];
   /** False items that the peer has sent. */
@@ -47,9 +49,14 @@ export function mayAnswer(session: Session, nowMs: number): boolean {
   return may;
 }
 
-/** Whether the last greeting, or comparison, is long enough ago for one more; the next counts from now then. */
-export function mayRepeat(session: Session, what: 'repeatedMs' | 'comparedMs', nowMs: number): boolean {
-  const may = nowMs - session[what] >= meshLimits.repeatMs;
+/** Whether the last greeting, comparison or new beginning is long enough ago for one more; the next counts from now then. */
+export function mayRepeat(
+  session: Session,
+  what: 'repeatedMs' | 'comparedMs' | 'reopenedMs',
+  nowMs: number,
+): boolean {
+  const leastMs = what === 'reopenedMs' ? meshLimits.reopenMs : meshLimits.repeatMs;
+  const may = nowMs - session[what] >= leastMs;
   session[what] = may ? nowMs : session[what];
   return may;
 }
@@ -72,6 +79,7 @@ export class Sessions {
       admittedByThem: false,
       repeatedMs: sinceMs,
       comparedMs: Number.NEGATIVE_INFINITY,
+      reopenedMs: Number.NEGATIVE_INFINITY,
       answeredMs: [],
       strikes: 0,
       closeMs: undefined,
@@ -80,9 +88,11 @@ export class Sessions {
     return session;
   }
 
-  /** The same link as if it were new, but for what was counted against the peer. */
-  reopen({ peer, strikes, answeredMs }: Session, sinceMs: number): Session {
-    return Object.assign(this.open(peer, sinceMs), { strikes, answeredMs });
+  /** The same link as if it were new, but for what was counted against the peer. Time that it did not use runs on. */
+  reopen(session: Session, nowMs: number): Session {
+    const { peer, strikes, answeredMs, reopenedMs } = session;
+    const next = this.open(peer, isUp(session) ? nowMs : session.sinceMs);
+    return Object.assign(next, { strikes, answeredMs, reopenedMs });
   }
 
   get(peer: PeerId): Session | undefined {

@@ -31,8 +31,11 @@ export interface TableEntry {
 /** A record that is held no more. */
 export interface Forgotten {
   readonly peer: PeerId;
-  /** The node was only not heard of for long: it has not left, and it still stands. */
-  readonly mayReturn: boolean;
+  /**
+   * 'likely': the node was only not heard of for long, and still stands. 'doubtful': only who made it a member does not.
+   * 'none': it has left, or it is out itself.
+   */
+  readonly returns: 'likely' | 'doubtful' | 'none';
 }
 
 /** What an offered envelope did to the table. */
@@ -195,7 +198,8 @@ export class RecordTable {
         this.#leaveRate.forget(peer);
         this.#verdictRate.forget(peer);
         this.#removals++;
-        gone.push({ peer, mayReturn: standing && !record.left });
+        const whileOut = this.#trust.fellWithAnother(certificate) ? 'doubtful' : 'none';
+        gone.push({ peer, returns: record.left ? 'none' : standing ? 'likely' : whileOut });
       }
     }
     this.#sweepDeaths(wallMs);

@@ -295,6 +295,9 @@ export class Libp2pHost implements Network {
     if (named !== undefined) {
       return named;
     }
+    if (link !== undefined) {
+      throw new MeshnodeError('peer_unreachable', `That link to ${peer} is gone.`);
+    }
     const available = [...new Set(links.map(({ link }) => link.path))];
     const path =
       wanted !== undefined && available.includes(wanted)

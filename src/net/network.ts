@@ -58,7 +58,7 @@ export interface OpenOptions {
   readonly signal?: AbortSignal;
   /** The path to take, if there is a link of it; absent: what the path policy prefers. */
   readonly path?: PathKind;
-  /** Id of the one link to take, if it is still there. */
+  /** Id of the one link to take. */
   readonly link?: string;
 }
 

@@ -124,7 +124,7 @@ function rejoin(init: EntryInit, saved: SavedMembership, meshKey: KeyPair | unde
     return { ...common(init, held), ...parts, memory };
   }
   // A peer has to admit the new certificate before the node is a member by it.
-  const anew = { ...memory, hasJoined: false };
+  const anew = { ...memory, formers: [], hasJoined: false };
   return { ...common(init, redeemFor(init, init.token)), ...parts, memory: anew };
 }
 

@@ -87,6 +87,12 @@ export class MeshTrust {
     return kind === 'use' ? this.#offerUse(envelope, nowMs) : this.#offerRevocation(envelope, nowMs);
   }
 
+  /** Whether only who made the peer a member is revoked: the peer may have been given another certificate. */
+  fellWithAnother(certificate: Certificate): boolean {
+    const { ruling } = this.#proofs;
+    return ruling.isOut(certificate) && !ruling.isOutItself(certificate);
+  }
+
   /** How many uses and revocations are held. */
   get size(): number {
     return this.#proofs.size;
@@ -111,13 +117,14 @@ export class MeshTrust {
   /**
    * What another needs in order to judge a certificate alike: the uses that its chain stands on, or that left no seat
    * to it, with what those stand on, nearest first, and the revocations that bear on any of them. At most
-   * trustLimits.proofs: of an invite for more uses than that nobody can be shown that it is used up.
+   * trustLimits.proofs and proofsBytes: of an invite for many uses it cannot be shown that all of them are taken.
    */
   proofsFor(certificate: Certificate): Envelope[] {
     const { ruling } = this.#proofs;
     const proofs = new Set<Envelope>();
+    const own = new Set(chainOf(certificate));
     // Grows while it is read; each certificate once.
-    const waiting = new Set(chainOf(certificate));
+    const waiting = new Set(own);
     for (const link of waiting) {
       const add = (proof: { readonly envelope: Envelope }, signer: Certificate | undefined): void => {
         proofs.add(proof.envelope);
@@ -128,14 +135,18 @@ export class MeshTrust {
       for (const revocation of ruling.against(link)) {
         add(revocation, revocation.signer);
       }
-      for (const use of [...ruling.usesOf(link), ...ruling.usesBefore(link)]) {
+      for (const use of [...ruling.usesOf(link), ...(own.has(link) ? ruling.usesBefore(link) : [])]) {
         add(use, use.admitter);
       }
       if (proofs.size >= trustLimits.proofs) {
         break;
       }
     }
-    return [...proofs].slice(0, trustLimits.proofs);
+    let bytes = 0;
+    return [...proofs].slice(0, trustLimits.proofs).filter((proof) => {
+      bytes += proof.bytes.length;
+      return bytes <= trustLimits.proofsBytes;
+    });
   }
 
   /**

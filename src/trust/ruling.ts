@@ -43,9 +43,13 @@ class Forces {
     if (this.#ofPeer.size === 0) {
       return []; // As good as always, and everybody is judged every few seconds.
     }
-    return chainOf(certificate).flatMap((link) =>
-      (this.#ofPeer.get(keyText(link.peerKey)) ?? []).filter((revocation) => revokes(revocation, link)),
-    );
+    return chainOf(certificate).flatMap((link) => this.of(link));
+  }
+
+  /** What puts its own peer out. */
+  of(certificate: Certificate): Revocation[] {
+    const concerning = this.#ofPeer.get(keyText(certificate.peerKey)) ?? [];
+    return concerning.filter((revocation) => revokes(revocation, certificate));
   }
 
   /** What ends the invite of a certificate. */
@@ -185,6 +189,11 @@ export class Ruling {
   /** Whether a revocation in force puts the certificate or one above it out. */
   isOut(certificate: Certificate): boolean {
     return this.#forces.against(certificate).length > 0;
+  }
+
+  /** Whether one puts it out that concerns its own peer. */
+  isOutItself(certificate: Certificate): boolean {
+    return this.#forces.of(certificate).length > 0;
   }
 
   /** The revocations in force that bear on one certificate or its invite. */

@@ -445,6 +445,8 @@ export const meshLimits = {
   hearsayPeers: 256,
   /** Peers remembered over a restart. */
   rememberedPeers: 64,
+  /** Least time between two admissions over one link, if its peer shows another certificate each time. */
+  reopenMs: 10_000,
   /** Renewed certificates that a node keeps to fall back on, of as many signers. */
   formerCertificates: 4,
   /** Failed dials after a lost link before a verdict is signed. */
@@ -774,6 +776,8 @@ export const trustLimits = {
   certificateLifeMs: 90 * dayMs,
   /** A certificate with less than this ahead is due for renewal: from day 30 of a full life. */
   renewalLeftMs: 60 * dayMs,
+  /** A renewal that gives less than this is not worth a new record. */
+  renewalGainMs: dayMs,
   /** A certificate with less than this ahead is warned about. */
   warningLeftMs: 14 * dayMs,
   /** Longest life of an invite: as a certificate's. */
@@ -800,6 +804,8 @@ export const trustLimits = {
   rememberedBytes: 40 * MiB,
   /** Uses and revocations handed over in support of one certificate. */
   proofs: 64,
+  /** Bytes of those: with the certificate less than pipeLimits.strangerMessageBytes. */
+  proofsBytes: 48 * KiB,
   /** Characters of an exported mesh key: the armour of about 400 bytes. */
   meshKeyTextLength: 4 * KiB,
 } as const;

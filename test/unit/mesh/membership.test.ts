@@ -9,6 +9,7 @@ import { meshLimits } from '../../../src/util/limits.ts';
 import { type TestMember, TestMembers } from '../../support/test-members.ts';
 
 const minuteMs = 60_000;
+const dayMs = 24 * 60 * minuteMs;
 
 /** A record that `member`'s key signs now, in another process that remembers `lastEpoch`. */
 function recordOf(
@@ -176,7 +177,7 @@ describe('coming back', () => {
     mesh.pass(minuteMs);
     expect(founder.machine.roleOf(a.peer)).toBe('client');
     const issue = { issuer: mesh.issuer, peerKey: a.key.publicKey, role: 'serve' } as const;
-    const certificate = issueCertificate({ ...issue, nowMs: mesh.wallMs });
+    const certificate = issueCertificate({ ...issue, nowMs: mesh.wallMs - dayMs });
     const hello = helloTo(a.trust, certificate, false, mesh.now());
     const effects = founder.machine.step({ type: 'message', peer: a.peer, message: hello }, mesh.now());
     expect(effects.flatMap((effect) => (effect.type === 'send' ? [effect.message.type] : []))).toEqual([
@@ -188,6 +189,14 @@ describe('coming back', () => {
     // Again at once: what it costs to look at certificates is not the peer's to choose.
     const old = helloTo(a.trust, a.certificate, false, mesh.now());
     founder.machine.step({ type: 'message', peer: a.peer, message: old }, mesh.now());
+    expect(founder.machine.roleOf(a.peer)).toBe('serve');
+    // Nor is it held to what its record of before shows, though that lasts longer and somebody's standing changes.
+    const other = issueCertificate({ ...issue, peerKey: founder.key.publicKey, nowMs: mesh.wallMs });
+    const members = [founder.certificate, other];
+    const stranger = KeyPair.fromSeed(mesh.random.bytes(32)).publicKey;
+    const revoked = founder.trust.revoke({ peerKey: stranger }, mesh.issuer, members, mesh.wallMs);
+    const envelopes = revoked.map(({ bytes }) => bytes);
+    founder.machine.step({ type: 'publish', envelopes }, mesh.now());
     expect(founder.machine.roleOf(a.peer)).toBe('serve');
   });
 
@@ -320,8 +329,6 @@ describe('a bad day', () => {
 });
 
 describe('renewing', () => {
-  const dayMs = 24 * 60 * minuteMs;
-
   it('the holder of the mesh key renews every certificate in time, its own included', () => {
     const mesh = new TestMembers();
     const founder = mesh.founder();

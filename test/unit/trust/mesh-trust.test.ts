@@ -159,6 +159,24 @@ describe('what is held', () => {
     expect(verdict(mesh.trust(proofs), first)).toBe('standing');
   });
 
+  it('proves no more than that: not who filled the invite of an admitter, and no more than fits a greeting', () => {
+    const invite = mesh.invite({ maxUses: 1 });
+    const [seated, late] = [mesh.redeem(invite, 'seated'), mesh.redeem(invite, 'left over')];
+    const guest = mesh.redeem(mesh.invite(), 'guest of the left over');
+    const lateUse = mesh.use(late, founder, madeMs + 3 * minuteMs);
+    const guestUse = mesh.use(guest, late, madeMs + 4 * minuteMs);
+    const trust = mesh.trust([mesh.use(seated), lateUse, guestUse]);
+    expect(trust.proofsFor(guest.certificate)).toEqual([guestUse, lateUse]);
+    const large = mesh.invite({ maxUses: 60 });
+    const takers = Array.from({ length: 61 }, (_, index) => mesh.redeem(large, `of many ${index}`));
+    const full = mesh.trust(
+      takers.map((taker, index) => mesh.use(taker, founder, madeMs + (2 + index) * minuteMs)),
+    );
+    const proofs = full.proofsFor((takers[60] ?? guest).certificate);
+    expect(proofs.length).toBeGreaterThan(10);
+    expect(proofs.reduce((sum, { bytes }) => sum + bytes.length, 0)).toBeLessThan(trustLimits.proofsBytes);
+  });
+
   it('proves that a certificate is out, and that who said so may', () => {
     const admin = mesh.redeem(mesh.invite({ role: 'admin' }), 'admin');
     const trust = mesh.trust([
