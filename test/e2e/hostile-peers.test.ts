@@ -2,6 +2,7 @@
 // a running node cuts them off or bears them, and nobody else in its mesh notices.
 import { setImmediate } from 'node:timers/promises';
 import { afterAll, beforeAll, describe, expect, it, onTestFinished } from 'vitest';
+import type { MeshMessage } from '../../src/mesh/message.ts';
 import type { PeerStream } from '../../src/net/network.ts';
 import { type Issuer, issueCertificate } from '../../src/trust/certificate.ts';
 import { protocols } from '../../src/trust/gate.ts';
@@ -88,6 +89,11 @@ async function member(path: Path, on: 'join' | 'gossip', atEnd?: AtEnd): Promise
 
 function certify(key: KeyPair, role: Role = 'serve', issuer: Issuer = meshKey) {
   return issueCertificate({ issuer, peerKey: key.publicKey, role, nowMs: Date.now() });
+}
+
+/** What a peer says to whom it lets in. */
+function staying(): MeshMessage {
+  return { type: 'admitted', proofs: [], peers: [], clockMs: Date.now() };
 }
 
 /** What proves that a member is still one: it is answered. */
@@ -309,10 +315,31 @@ describe('what is said at the wrong time is not heard', () => {
       const hello = frameOf(greetingOf(certify(attacker.peer.key)));
       const hundred = Buffer.concat(Array.from({ length: 100 }, () => hello));
       await pour(attacker.stream, ...Array.from({ length: many / 100 }, () => hundred));
+      // The first showed another certificate than before, so it is asked anew whether it stays.
+      await say(attacker.stream, staying());
       await isAnswered(attacker);
       const answers = attacker.peer.heard.filter(({ type }) => type === 'admitted');
-      expect(answers.length).toBeLessThan(1 + patienceMs / meshLimits.repeatMs);
+      expect(answers.length).toBeLessThan(2 + patienceMs / meshLimits.repeatMs);
     }),
+  );
+
+  it.each(asMember)(
+    'ten thousand hellos, each with another certificate: $standing, $path',
+    ({ path, standing }) =>
+      watched({ victim, witness }, async () => {
+        const attacker = await standings[standing](path);
+        const { publicKey } = attacker.peer.key;
+        const issue = { issuer: meshKey, peerKey: publicKey, role: 'serve' } as const;
+        const hellos = Array.from({ length: 1_000 }, (_, index) =>
+          frameOf(greetingOf(issueCertificate({ ...issue, nowMs: clockMs - index }))),
+        );
+        const before = attacker.peer.heard.length;
+        await pour(attacker.stream, ...Array.from({ length: many / 1_000 }, () => Buffer.concat(hellos)));
+        await say(attacker.stream, staying());
+        await isAnswered(attacker);
+        const answers = attacker.peer.heard.slice(before).filter(({ type }) => type === 'admitted');
+        expect(answers.length).toBeLessThan(2 + patienceMs / meshLimits.reopenMs);
+      }),
   );
 
   it.each(paths)('ten thousand hellos of a stranger, with a certificate of another mesh: %s', (path) =>
