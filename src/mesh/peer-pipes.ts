@@ -90,11 +90,16 @@ export class PeerPipes {
     this.#stopping.abort(new MeshnodeError('shutting_down', 'The node is stopping.'));
   }
 
-  /** The oldest that will do. */
+  /**
+   * The oldest that will do. So will one of which is not known yet what link it takes: most peers have one, and what is
+   * said to them must keep its order. Where there are two, what goes astray is said again.
+   */
   #pipeFor(peer: PeerId, protocol: PipeProtocol, link: string | undefined): Pipe {
     const pipes = this.#pipes.get(peer) ?? new Set();
-    const isFor = (pipe: Pipe): boolean =>
-      pipe.protocol === protocol && (link === undefined || (pipe.stream?.link ?? pipe.wanted) === link);
+    const isFor = (pipe: Pipe): boolean => {
+      const taken = pipe.stream?.link ?? pipe.wanted;
+      return pipe.protocol === protocol && (link === undefined || taken === undefined || taken === link);
+    };
     const known = [...pipes].find(isFor);
     if (known !== undefined) {
       return known;
