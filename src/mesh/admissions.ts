@@ -215,11 +215,11 @@ export class Admissions {
         continue;
       }
       // What it was admitted by, as long as that stands: its record may be one of an earlier life.
-      const shown = shared.table.get(session.peer)?.certificate ?? session.theirs;
-      const judgement = trust.judge(shown, now.wallMs);
       if (trust.judge(session.theirs, now.wallMs).standing) {
         continue;
       }
+      const shown = shared.table.get(session.peer)?.certificate ?? session.theirs;
+      const judgement = trust.judge(shown, now.wallMs);
       if (judgement.standing) {
         session.theirs = shown;
       } else {

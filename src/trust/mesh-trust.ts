@@ -107,11 +107,7 @@ export class MeshTrust {
   weightiest(mostBytes: number): Envelope[] {
     const { inForce, standingUses } = this.#proofs.ruling;
     const decisive = [...inForce, ...standingUses].map(({ envelope }) => envelope);
-    let bytes = 0;
-    return [...new Set([...decisive, ...this.items()])].filter((envelope) => {
-      bytes += envelope.bytes.length;
-      return bytes <= mostBytes;
-    });
+    return upTo(mostBytes, [...new Set([...decisive, ...this.items()])]);
   }
 
   /**
@@ -142,11 +138,7 @@ export class MeshTrust {
         break;
       }
     }
-    let bytes = 0;
-    return [...proofs].slice(0, trustLimits.proofs).filter((proof) => {
-      bytes += proof.bytes.length;
-      return bytes <= trustLimits.proofsBytes;
-    });
+    return upTo(trustLimits.proofsBytes, [...proofs].slice(0, trustLimits.proofs));
   }
 
   /**
@@ -215,6 +207,15 @@ export class MeshTrust {
   #readRevocation(envelope: Envelope): Revocation {
     return readRevocation(envelope, (bytes) => this.certificate(bytes));
   }
+}
+
+/** The first of `envelopes` that are so many bytes together. */
+function upTo(mostBytes: number, envelopes: readonly Envelope[]): Envelope[] {
+  let bytes = 0;
+  return envelopes.filter((envelope) => {
+    bytes += envelope.bytes.length;
+    return bytes <= mostBytes;
+  });
 }
 
 /** Throws what `ruling` says of an issuer that does not stand. */

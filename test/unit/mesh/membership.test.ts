@@ -139,6 +139,28 @@ describe('an invite that is used up while the mesh is apart', () => {
   });
 });
 
+describe('a refusal', () => {
+  it('teaches nothing if it comes from who has not been let in', () => {
+    const mesh = new TestMembers();
+    const founder = mesh.founder();
+    const a = mesh.newcomer([founder]);
+    mesh.pass(minuteMs);
+    const stranger = KeyPair.fromSeed(mesh.random.bytes(32)).peerId;
+    const members = [founder.certificate];
+    const [proof] = founder.trust.revoke({ peerKey: a.key.publicKey }, mesh.issuer, members, mesh.wallMs);
+    const refusal = { type: 'refused', code: 'certificate_revoked', message: '' } as const;
+    const proofs = proof === undefined ? [] : [proof.bytes];
+    const refusedBy = (peer: string): void => {
+      a.machine.step({ type: 'message', peer, message: { ...refusal, proofs } }, mesh.now());
+    };
+    a.machine.step({ type: 'linked', peer: stranger }, mesh.now());
+    refusedBy(stranger);
+    expect(a.machine.isMember).toBe(true);
+    refusedBy(founder.peer);
+    expect(a.machine.isMember).toBe(false);
+  });
+});
+
 describe('coming back', () => {
   it('a member that restarts needs nobody to invite it again', () => {
     const mesh = new TestMembers();
