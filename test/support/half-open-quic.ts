@@ -1,8 +1,7 @@
 // QUIC clients that begin a handshake and never go on: they say their first word, and hear nothing of the answer.
-import { createSocket, type Socket } from 'node:dgram';
-import { once } from 'node:events';
 import { onTestFinished } from 'vitest';
 import { sleep, systemClock } from '../../src/util/clock.ts';
+import { boundSocket } from './bound-socket.ts';
 import { bareTransport, noUpgrader, quicAddress } from './quic-host.ts';
 
 export interface HalfOpenClients {
@@ -45,14 +44,4 @@ function destinationOf(datagram: Buffer): string | undefined {
   const isHandshake = ((datagram[0] ?? 0) & 0x80) !== 0;
   const length = datagram[5] ?? 0;
   return isHandshake ? datagram.subarray(6, 6 + length).toString('hex') : undefined;
-}
-
-async function boundSocket(): Promise<Socket> {
-  const socket = createSocket('udp4');
-  socket.bind(0, '127.0.0.1');
-  await once(socket, 'listening');
-  onTestFinished(() => {
-    socket.close();
-  });
-  return socket;
 }

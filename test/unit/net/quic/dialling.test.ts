@@ -1,12 +1,11 @@
 // Who gets a connection, how soon, and what becomes of a dial that nobody wants any more.
-import { createSocket } from 'node:dgram';
-import { once } from 'node:events';
 import { generateKeyPair } from '@libp2p/crypto/keys';
 import type { Connection } from '@libp2p/interface';
 import { peerIdFromPrivateKey } from '@libp2p/peer-id';
 import { multiaddr } from '@multiformats/multiaddr';
 import { describe, expect, it, onTestFinished, vi } from 'vitest';
 import { sleep, systemClock } from '../../../../src/util/clock.ts';
+import { boundSocket } from '../../../support/bound-socket.ts';
 import {
   bareTransport,
   noUpgrader,
@@ -120,11 +119,5 @@ describe('an aborted dial', () => {
 
 /** A UDP port that takes datagrams and never answers. */
 async function silentPort(): Promise<number> {
-  const socket = createSocket('udp4');
-  socket.bind(0, '127.0.0.1');
-  await once(socket, 'listening');
-  onTestFinished(() => {
-    socket.close();
-  });
-  return socket.address().port;
+  return (await boundSocket()).address().port;
 }
