@@ -3,6 +3,7 @@
 import { writeDocument } from './document.ts';
 import { gossip } from './gossip.ts';
 import { proxy } from './proxy.ts';
+import { remote } from './remote.ts';
 import { spread } from './spread.ts';
 import { start } from './start.ts';
 import { type BenchResult, printTable, saveResult } from './support/report.ts';
@@ -11,6 +12,7 @@ import { tunnel } from './tunnel.ts';
 const benches: Readonly<Record<string, () => Promise<BenchResult>>> = {
   start,
   proxy,
+  remote,
   tunnel,
   gossip,
   spread,

@@ -14,16 +14,22 @@ import {
   startNode,
 } from '../test/support/started-process.ts';
 import { type BenchResult, type BenchRow, describeMachine } from './support/report.ts';
-import { median, percentile, spread } from './support/statistics.ts';
+import { percentile, spread } from './support/statistics.ts';
 import { StreamClient, type StreamFigures } from './support/stream-client.ts';
+import {
+  type Ask,
+  clientsFor,
+  firstBytes,
+  rateRow,
+  ratioRow,
+  rounds,
+  streamCounts,
+} from './support/two-ways.ts';
 
 /** Requests timed for the first byte, of each kind. */
 const firstByteSamples = 300;
 /** Requests between the fresh node and the warm one: by then the engine of JavaScript has compiled what they use. */
 const firstByteWarmUp = 1000;
-const streamCounts = [1, 8, 32];
-/** Alternating rounds of each stream count. */
-const rounds = 5;
 /** Tokens a second of each stream of the double: a fast GPU. */
 const doubleRate = 100;
 const doubleTokens = 200;
@@ -100,22 +106,6 @@ async function flatOut(): Promise<BenchRow[]> {
   }
 }
 
-interface Clients {
-  readonly direct: StreamClient;
-  readonly through: StreamClient;
-}
-
-function clientsFor(direct: string, through: string, model: string): Clients {
-  const connections = Math.max(...streamCounts);
-  return {
-    direct: new StreamClient({ origin: direct, model }, connections),
-    through: new StreamClient({ origin: through, model }, connections),
-  };
-}
-
-/** Asks for a single token, one way. */
-type Ask = () => Promise<StreamFigures>;
-
 /**
  * The added time to the first byte, in a node that has just started and in one that has answered a while.
  * Each sample asks every way in turn; the difference to `direct` is that of the distributions at a percentile.
@@ -151,54 +141,6 @@ async function firstByteRows(
     row(`${what}, warm node`, warm.through, warm.direct, 0.99, 5),
     ...(warm.bare.length === 0 ? [] : [row(`${what}, warm bare proxy`, warm.bare, warm.direct, 0.5)]),
   ];
-}
-
-/** Milliseconds to the first byte, of each way. */
-async function firstBytes(ask: { direct: Ask; through: Ask; bare?: Ask }, samples: number) {
-  const direct: number[] = [];
-  const through: number[] = [];
-  const bare: number[] = [];
-  for (let sample = 0; sample < samples; sample++) {
-    direct.push((await ask.direct()).firstByteMs);
-    through.push((await ask.through()).firstByteMs);
-    if (ask.bare !== undefined) {
-      bare.push((await ask.bare()).firstByteMs);
-    }
-  }
-  return { direct, through, bare };
-}
-
-async function rateRow(
-  { direct, through }: Clients,
-  streams: number,
-  tokens: number,
-  what: string,
-  target: number | undefined,
-): Promise<BenchRow> {
-  const directRates: number[] = [];
-  const throughRates: number[] = [];
-  for (let round = 0; round < rounds; round++) {
-    directRates.push(await direct.tokensPerSecond(streams, tokens));
-    throughRates.push(await through.tokensPerSecond(streams, tokens));
-  }
-  return ratioRow(what, throughRates, directRates, target);
-}
-
-function ratioRow(
-  what: string,
-  throughRates: readonly number[],
-  directRates: readonly number[],
-  target: number | undefined,
-): BenchRow {
-  const ratio = median(throughRates) / median(directRates);
-  return {
-    measure: `tokens/s, ${what}`,
-    value: `${median(throughRates).toFixed(0)} (${ratio.toFixed(3)} of direct)`,
-    against: `direct: ${median(directRates).toFixed(0)}`,
-    target: target === undefined ? '' : `>= ${target}`,
-    ...(target === undefined ? {} : { met: ratio >= target }),
-    samples: throughRates,
-  };
 }
 
 /** A real engine: the embedded one with the demo model, which has four slots; more streams wait for one. */

@@ -17,6 +17,7 @@ export async function spread(): Promise<BenchResult> {
     title: 'Membership of larger meshes, simulated',
     notes: [
       'Membership, records, digests and their timers are the real code; links take 5 to 25 ms; broadcast is the model that the bench `gossip` holds against real processes.',
+      'Beats are left out: above 64 members each node beats eight neighbours once a second, however large the mesh is.',
       'Bytes: what one node sends in a quiet minute, on average over a round of announcements. Spread: from a change of a node to the median and the last node that knows it; medians of 5.',
       'The members know each other from the start, and have spread their announcements over the time between two: a mesh that has lived for long.',
       'Total: over all nodes, against the growth of N log N from the smallest mesh. Everybody hears of everybody, so at a fixed interval the total would grow with the square of N; above 16 members announcements become rarer in proportion, up to 15 minutes.',

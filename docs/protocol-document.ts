@@ -4,6 +4,7 @@ import { ItemDigest } from '../src/mesh/digest.ts';
 import { mayOpen, type ProtocolId, protocols } from '../src/trust/gate.ts';
 import { roles } from '../src/trust/roles.ts';
 import {
+  beatLimits,
   demandLimits,
   gossipsubLimits,
   measureLimits,
@@ -42,7 +43,7 @@ const purposes: Readonly<Record<ProtocolId, readonly [purpose: string, isServed:
   [protocols.join]: ['admission; everything that is said to and by clients', true],
   [protocols.gossip]: ['what members share: comparison, records, proofs, renewals', true],
   [protocols.measure]: ['bytes that are counted and thrown away, for `meshnode ping`', true],
-  [protocols.heartbeat]: ['whether a neighbour lives, its load', false],
+  [protocols.heartbeat]: ['whether a neighbour lives, its load', true],
   [protocols.infer]: ['one inference request and its events', false],
   [protocols.route]: ['who serves what, for a client', false],
   [protocols.rpc]: ['a llama.cpp RPC tunnel under a grant', false],
@@ -195,6 +196,23 @@ function limitTable(): string {
         'links kept; in a mesh of more members than',
         `${meshLimits.chosenNeighbours}; ${meshLimits.neighbours}`,
       ],
+      ['time between beats; until silence', `${time(beatLimits.beatMs)}; ${time(beatLimits.silentMs)}`],
+      ['nonce', bytes(beatLimits.nonceBytes)],
+      ['loads of one beat', beatLimits.loads],
+      ['beats of one neighbour that are answered', `${beatLimits.answersPerSecond} a second`],
+      [
+        'members asked about a silent one; time for it; time until the next',
+        `${beatLimits.helpers}; ${time(beatLimits.probeMs)}; ${time(beatLimits.reprobeMs)}`,
+      ],
+      ['verdicts are held back by up to', time(beatLimits.staggerMs)],
+      [
+        'probes of one member that are followed in that time; of all at once',
+        `${beatLimits.probes}; ${beatLimits.probesInAll}`,
+      ],
+      [
+        'neighbours beaten in a larger mesh; and for so long who was sent a request',
+        `${beatLimits.neighbours}; ${time(beatLimits.routedMs)}`,
+      ],
       ['time for admission', time(meshLimits.admissionMs)],
       ['time for a refusal to be read', time(meshLimits.refusalMs)],
       ['false items before a link is closed', meshLimits.strikes],
@@ -205,7 +223,7 @@ function limitTable(): string {
       ['keys of one want', meshMessageLimits.want],
       ['peers of one admitted', meshMessageLimits.peers],
       ['text of a refusal', bytes(meshMessageLimits.textBytes)],
-      ['streams of join, and of gossip', perPeer(pipeLimits.streamsPerPeer)],
+      ['streams of join, of gossip, and of heartbeat', perPeer(pipeLimits.streamsPerPeer)],
       ['gossip waits for admission', time(pipeLimits.whenUpMs)],
       ['models and pairs whose demand a node tells', `${demandLimits.models}; ${demandLimits.pairs}`],
       [

@@ -132,6 +132,7 @@ function factsOf(addresses: readonly string[]): LocalFacts {
         slots: 4,
         architecture: 'llama',
         quantisation: 'Q4_K_M',
+        abilities: [],
       },
     ],
   };

@@ -1,5 +1,6 @@
-// How much one key may use: requests and tokens a minute, tokens a day. Pure; the generic cell rate
-// algorithm, whose whole state is one time for each bound.
+// How much one key may use: requests and tokens a minute, tokens a day. Pure; the whole state is one time for
+// each bound.
+import { fullAfterUse, leftOfRate, type RateLeft } from '../util/rate.ts';
 
 /** What a key may use. A bound that is absent is none. */
 export interface KeyLimits {
@@ -34,14 +35,8 @@ export const limitNames = Object.keys(kinds) as LimitName[];
 export type KeyUsage = { readonly [Name in LimitName]?: number };
 
 /** What is left of one bound. */
-export interface Allowance {
+export interface Allowance extends RateLeft {
   readonly limit: number;
-  /** Whole units. 0 if more was used than the bound is. */
-  readonly remaining: number;
-  /** Until one unit can be used, ms; 0 if it can now. */
-  readonly waitMs: number;
-  /** Until all of it can be used again, ms. */
-  readonly resetMs: number;
 }
 
 /** Undefined if the key has no such bound. */
@@ -56,11 +51,7 @@ export function allowanceOf(
     return undefined;
   }
   const { windowMs } = kinds[name];
-  const unitMs = windowMs / limit;
-  const resetMs = Math.max(0, (usage[name] ?? nowMs) - nowMs);
-  // Sums of fractions of a millisecond end a hair beside whole units, the more so the longer the clock runs.
-  const remaining = Math.max(0, Math.floor((windowMs - resetMs) / unitMs + 1e-3));
-  return { limit, remaining, waitMs: remaining > 0 ? 0 : resetMs + unitMs - windowMs, resetMs };
+  return { limit, ...leftOfRate({ amount: limit, windowMs }, usage[name], nowMs) };
 }
 
 /** What is left of the key's bounds on one unit, the one with the least left: that is what a client meets first. */
@@ -127,7 +118,8 @@ function charged(
   for (const name of limitNames) {
     const limit = limits[name];
     if (limit !== undefined && kinds[name].unit === unit) {
-      after[name] = Math.max(usage[name] ?? nowMs, nowMs) + (amount * kinds[name].windowMs) / limit;
+      const { windowMs } = kinds[name];
+      after[name] = fullAfterUse({ amount: limit, windowMs }, usage[name], amount, nowMs);
     }
   }
   return after;

@@ -85,7 +85,13 @@ async function startQuietly(
 /** How often the state of a loading model is asked for. */
 const pollMs = 100;
 
-/** Has the node load the model unless it does already, and waits until it is ready or has failed. */
+/** A model of the node or of its mesh, as far as it is on its way. */
+type Sought = Pick<ModelView, 'name' | 'stage' | 'fraction' | 'error'>;
+
+/**
+ * Has the node load the model unless it does already, or another node of its mesh serves it; waits until it is ready
+ * or has failed.
+ */
 async function modelReady(
   { clock, interrupted }: CommandContext,
   client: NodeClient,
@@ -115,13 +121,20 @@ async function modelReady(
   }
 }
 
-/** The model of this name, else the one that was asked for by this reference or another for its file. */
-function findModel({ models }: NodeStatus, written: string): ModelView | undefined {
+/**
+ * The model of this name, on this node or in its mesh, else the one that was asked for by this reference or another
+ * for its file. What failed here counts only if nobody else serves it.
+ */
+function findModel({ models, mesh }: NodeStatus, written: string): Sought | undefined {
   const named = models.find(({ name }) => name === written);
-  if (named !== undefined) {
+  if (named !== undefined && named.stage !== 'failed') {
     return named;
   }
-  const reference = absoluteReference(written);
+  const elsewhere = mesh?.models.find(({ name }) => name === written);
+  return elsewhere ?? named ?? loadedBy(absoluteReference(written), models);
+}
+
+function loadedBy(reference: string, models: readonly ModelView[]): Sought | undefined {
   return models.find((model) => model.reference === reference || model.aliases.includes(reference));
 }
 
@@ -131,7 +144,7 @@ function absoluteReference(written: string): string {
   return reference.kind === 'file' ? absolutePath(reference.path) : written;
 }
 
-function failureOf({ name, error }: ModelView): MeshnodeError {
+function failureOf({ name, error }: Sought): MeshnodeError {
   if (error === undefined) {
     return new MeshnodeError('model_failed', `${name} failed to load.`);
   }
@@ -139,7 +152,7 @@ function failureOf({ name, error }: ModelView): MeshnodeError {
   return new MeshnodeError(isErrorCode(code) ? code : 'model_failed', message, { hint });
 }
 
-function progressLine({ name, stage, fraction, error }: ModelView): string {
+function progressLine({ name, stage, fraction, error }: Sought): string {
   return [`${name}: ${stage}`, fraction === undefined ? '' : formatBar(fraction), error?.message ?? '']
     .filter((part) => part !== '')
     .join('  ');

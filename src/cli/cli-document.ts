@@ -50,7 +50,7 @@ const events = [
   [
     'serve',
     'peer',
-    'peerId, name?, state (joined, suspect, dead, left), rttMs?; a member that comes, falls silent or goes',
+    'peerId, name?, state (joined, suspect, dead, left), rttMs?, the last one measured; a member that comes, falls silent, is back, or goes; each change once',
   ],
   ['serve', 'api', 'url, the base URL of OpenAI clients'],
   ['serve', 'console', 'url'],

@@ -110,7 +110,8 @@ export const commandTable: readonly CommandSpec[] = [
   {
     name: 'run',
     summary: 'chat with a model in the terminal',
-    details: 'Uses the running node, or starts one for as long as the chat lasts.',
+    details:
+      'Uses the running node, which asks another one of its mesh if that serves a model of this name, or starts one for as long as the chat lasts.',
     arguments: [
       { name: '<model>', summary: 'what --model takes', completes: 'models' },
       { name: '[prompt]', summary: 'one question; without it, a conversation' },
@@ -125,7 +126,7 @@ export const commandTable: readonly CommandSpec[] = [
   },
   {
     name: 'status',
-    summary: 'what the running node does',
+    summary: 'what the running node does, and its mesh at a glance',
     load: async () => (await import('./status.ts')).status,
   },
   {
@@ -192,6 +193,14 @@ export const commandTable: readonly CommandSpec[] = [
   {
     name: 'peers',
     summary: 'the other members of the mesh',
+    details:
+      'RTT is the median round trip of the last minute; LOAD is requests, waiting ones included, over what can be answered at once.',
+    options: [
+      {
+        flags: '--wide',
+        summary: 'everything in full, with the 95th percentile of round trips and addresses',
+      },
+    ],
     load: async () => (await import('./peers.ts')).peers,
   },
   {
@@ -203,7 +212,7 @@ export const commandTable: readonly CommandSpec[] = [
   },
   {
     name: 'models',
-    summary: 'models on this machine, and a few that it could run',
+    summary: 'models on this machine and in its mesh, and a few that it could run',
     load: async () => (await import('./models.ts')).listModels,
     subcommands: [
       {
@@ -266,9 +275,10 @@ export const commandTable: readonly CommandSpec[] = [
   },
   {
     name: 'doctor',
-    summary: 'check this machine: Node.js, ports, folders, keys, memory, disk, engine, attached servers',
+    summary:
+      'check this machine: Node.js, ports, folders, keys, memory, disk, engine, attached servers; and the mesh of the running node',
     details:
-      'Takes the options of serve, to check what a node would find. Exits with 1 if a check fails; warnings do not count.',
+      'In the mesh it looks at peers, links, clocks, versions, certificates, distances, and models that are not the same everywhere. Takes the options of serve, to check what a node would find. Exits with 1 if a check fails; warnings do not count.',
     options: serveOptions,
     examples: ['meshnode doctor', 'meshnode doctor --attach http://127.0.0.1:11434'],
     load: async () => (await import('./doctor.ts')).doctor,

@@ -1,9 +1,10 @@
-// `meshnode doctor`: runs the checks of node/checks.ts on this machine and prints what each found.
+// `meshnode doctor`: runs the checks of node/checks.ts on this machine and those of node/peer-checks.ts on the mesh of
+// the running node, and prints what each found.
 import { join } from 'node:path';
 import { attachOpenAiUrl } from '../engine/openai-url.ts';
 import { readHubSettings } from '../models/hub-settings.ts';
+import { type CheckResult, failure, ok } from '../node/check-result.ts';
 import {
-  type CheckResult,
   checkAccess,
   checkAttached,
   checkConfig,
@@ -20,9 +21,13 @@ import { openDataFolder } from '../node/data-folder.ts';
 import { inspectHardware } from '../node/inspect-hardware.ts';
 import { attachKeyOf, demoFolder, enginesOf } from '../node/machine-parts.ts';
 import { NodeKeys } from '../node/node-keys.ts';
+import { checkMesh } from '../node/peer-checks.ts';
+import { withTimeout } from '../util/async.ts';
+import { MeshnodeError } from '../util/errors.ts';
+import { nodeLimits } from '../util/limits.ts';
 import { silentLogger } from '../util/logging.ts';
 import type { CommandContext } from './command-context.ts';
-import { runningNode } from './node-client.ts';
+import { type NodeClient, runningNode } from './node-client.ts';
 import type { Output } from './output.ts';
 
 export async function doctor(context: CommandContext): Promise<number> {
@@ -48,7 +53,8 @@ async function* runChecks(context: CommandContext): AsyncGenerator<CheckResult, 
     return;
   }
   const { config, paths } = await load();
-  const running = (await runningNode(paths.dataDir))?.card;
+  const client = await runningNode(paths.dataDir);
+  const running = client?.card;
   yield await checkDataFolder(paths.dataDir, running, async () => {
     await (await openDataFolder(paths.dataDir, { random })).close();
   });
@@ -56,6 +62,7 @@ async function* runChecks(context: CommandContext): AsyncGenerator<CheckResult, 
   if (!config.headless) {
     yield await checkPort('console port', '127.0.0.1', config.consolePort, running?.consoleUrl);
   }
+  yield* await meshResults(client, context);
   const components = { clock, random, log: silentLogger };
   yield await checkAccess(config.host, async () =>
     (await NodeKeys.open(paths.dataDir, config.apiKeys, components)).current(),
@@ -69,6 +76,39 @@ async function* runChecks(context: CommandContext): AsyncGenerator<CheckResult, 
   for (const url of config.attach) {
     yield await checkAttached(url, async () => attach(url, config, context));
   }
+}
+
+/** What the checks of the mesh find, or why there is none to look at. */
+async function meshResults(
+  client: NodeClient | undefined,
+  context: CommandContext,
+): Promise<readonly CheckResult[]> {
+  if (client === undefined) {
+    return [ok('mesh', 'Not looked at: no node runs on this data folder.')];
+  }
+  if (client.card.consoleUrl === undefined) {
+    return [ok('mesh', 'Not looked at: the running node has no management API (--headless).')];
+  }
+  const slow = (): MeshnodeError =>
+    new MeshnodeError('node_not_running', 'The running node does not answer its management API.');
+  try {
+    return await withTimeout(context.clock, nodeLimits.doctorAskMs, askMesh(client, context), slow);
+  } catch (thrown) {
+    return [failure('mesh', thrown)];
+  }
+}
+
+async function askMesh(
+  client: NodeClient,
+  { clock, interrupted }: CommandContext,
+): Promise<readonly CheckResult[]> {
+  const node = await client.status(interrupted);
+  const { mesh } = node;
+  if (mesh === undefined) {
+    return [ok('mesh', 'The running node takes part in no mesh.')];
+  }
+  const peers = await client.peers(interrupted);
+  return checkMesh({ node, mesh, peers, wallMs: clock.wallMs() });
 }
 
 function attach(

@@ -1,7 +1,7 @@
 // Turns the events of a node into lines for a person: who and where, then a line a model that changes in
 // place until the model is ready or has failed.
 import type { NodeEvent } from '../node/events.ts';
-import { formatBar, formatShare, shortPeerId } from './format.ts';
+import { formatBar, formatMs, formatShare, shortPeerId } from './format.ts';
 import type { LiveRegion } from './live-region.ts';
 import type { Output } from './output.ts';
 
@@ -10,8 +10,8 @@ type ModelEvent = NodeEventOf<'model'>;
 
 const peerWords: Readonly<Record<NodeEventOf<'peer'>['state'], string>> = {
   joined: 'joined',
-  suspect: 'gone silent',
-  dead: 'gone',
+  suspect: 'fallen silent',
+  dead: 'gone away',
   left: 'left',
 };
 
@@ -42,7 +42,7 @@ export class EventPrinter {
         this.#live.print(`Join     meshnode --join ${event.token}`);
         return;
       case 'peer':
-        this.#live.print(`Peer     ${event.name || shortPeerId(event.peerId)} has ${peerWords[event.state]}`);
+        this.#printPeer(event);
         return;
       case 'warning':
         this.#live.print(`${this.#styled('warning', 'Warning:')} ${event.message}\n  ${event.hint}`);
@@ -69,6 +69,13 @@ export class EventPrinter {
       ...(where === undefined ? [] : [where]),
     ];
     this.#live.print(`Node     ${parts.join(' · ')}`);
+  }
+
+  #printPeer({ name, peerId, state, rttMs }: NodeEventOf<'peer'>): void {
+    const where = state === 'joined' && rttMs !== undefined ? ` (${formatMs(rttMs)} away)` : '';
+    const style = state === 'joined' ? 'good' : state === 'left' ? 'dim' : 'warning';
+    const words = this.#styled(style, `has ${peerWords[state]}`);
+    this.#live.print(`Peer     ${name || shortPeerId(peerId)} ${words}${where}`);
   }
 
   #printModel(event: ModelEvent): void {

@@ -1,4 +1,5 @@
-// How values are written for people: durations, shares, bars of progress. Pure. Sizes: util/size.ts.
+// How values are written for people: durations, shares, bars of progress, texts cut to a width. Pure. Sizes:
+// util/size.ts.
 
 /** `3 s`, `4 min`, `2 h 5 min`, `3 d 4 h`. */
 export function formatDuration(seconds: number): string {
@@ -13,6 +14,17 @@ export function formatDuration(seconds: number): string {
     return `${Math.floor(whole / 3600)} h ${Math.floor((whole % 3600) / 60)} min`;
   }
   return `${Math.floor(whole / 86_400)} d ${Math.floor((whole % 86_400) / 3600)} h`;
+}
+
+/** `0.42 ms`, `4.2 ms`, `420 ms`: no more digits than were measured. */
+export function formatMs(ms: number): string {
+  return `${ms.toFixed(ms < 1 ? 2 : ms < 100 ? 1 : 0)} ms`;
+}
+
+/** At most `width` characters, the last one `…` if something is missing. */
+export function cutText(text: string, width: number): string {
+  const characters = [...text];
+  return characters.length <= width ? text : `${characters.slice(0, width - 1).join('')}…`;
 }
 
 /** `42 %` of a fraction. */

@@ -1,4 +1,6 @@
-// `meshnode models`, `models pull` and `models rm`: what is on this machine, what could be, and changing it.
+// `meshnode models`, `models pull` and `models rm`: what is on this machine and in its mesh, what could be, and changing
+// it.
+import type { MeshStatus } from '../console/mesh-port.ts';
 import { type CatalogueEntry, catalogue, fitsMemory, suggestModel } from '../models/catalogue.ts';
 import type { DownloadProgress } from '../models/download-progress.ts';
 import { resolveModel } from '../models/resolve-model.ts';
@@ -11,11 +13,14 @@ import { formatSize } from '../util/size.ts';
 import { type CommandContext, requiredArgument } from './command-context.ts';
 import { formatBar, formatDuration, formatShare } from './format.ts';
 import { LiveRegion } from './live-region.ts';
+import { printMeshModels } from './mesh-models.ts';
+import { runningNode } from './node-client.ts';
 
 /** `meshnode models` */
 export async function listModels(context: CommandContext): Promise<number> {
   const { output, interrupted } = context;
-  const { store, log, maxVram } = await openStore(context);
+  const { store, log, maxVram, dataDir } = await openStore(context);
+  const mesh = await meshOf(dataDir, context);
   const stored = await store.list();
   const here = new Set(stored.map((model) => model.name));
   const others = catalogue.filter((entry) => !here.has(entry.name) && 'hub' in entry.source);
@@ -35,9 +40,13 @@ export async function listModels(context: CommandContext): Promise<number> {
     for (const { name, kind, sizeBytes, contextTokens } of others) {
       output.value({ name, reference: name, kind, sizeBytes, contextTokens, here: false });
     }
+    for (const model of mesh?.models ?? []) {
+      output.value({ ...model, mesh: true });
+    }
     return 0;
   }
   output.table(['ON THIS MACHINE', 'KIND', 'SIZE', 'USE IT WITH'], stored.map(storedRow));
+  printMeshModels(mesh, output);
   const hardware = await inspectHardware({ ...context, log }, maxVram, interrupted);
   const usableBytes = usableBytesOf(hardware.devices);
   const best = suggestModel(catalogue, usableBytes);
@@ -55,6 +64,14 @@ export async function listModels(context: CommandContext): Promise<number> {
     `\nDownload one: meshnode models pull ${best?.name ?? 'NAME'}   or any other: hf:org/repo:QUANT`,
   );
   return 0;
+}
+
+/** The mesh of the node that runs on this data folder, if there is one. */
+async function meshOf(dataDir: string, { interrupted }: CommandContext): Promise<MeshStatus | undefined> {
+  const client = await runningNode(dataDir);
+  const status = await client?.status(interrupted).catch(() => undefined);
+  interrupted.throwIfAborted();
+  return status?.mesh;
 }
 
 /** `meshnode models pull REF` */
@@ -109,7 +126,7 @@ async function openStore(context: CommandContext) {
   const { config, paths } = await loadConfig(context.options.flags(), context.environment);
   const log: Logger = createLogger(config.logLevel, context.output.streams.stderr, { pretty: true });
   const opened = await openModelStore(paths.dataDir, { ...context, log });
-  return { ...opened, log, maxVram: config.maxVram };
+  return { ...opened, log, maxVram: config.maxVram, dataDir: paths.dataDir };
 }
 
 function storedRow(model: StoredModel): string[] {

@@ -1,5 +1,12 @@
 // Talks to the management API of the node that runs on this data folder, with the folder's token.
-import type { InviteRequest, InviteView, PeerView, PingView, RevokedView } from '../console/mesh-port.ts';
+import type {
+  InviteRequest,
+  InviteView,
+  PeerView,
+  PingRequest,
+  PingView,
+  RevokedView,
+} from '../console/mesh-port.ts';
 import type { NodeStatus } from '../console/status.ts';
 import { findRunningNode, type RunCard } from '../node/data-folder.ts';
 import { MeshnodeError } from '../util/errors.ts';
@@ -50,8 +57,13 @@ export class NodeClient {
     return (await this.#call(call, signal)) as unknown as RevokedView;
   }
 
-  async ping(peer: string, count: number, signal: AbortSignal): Promise<PingView> {
-    const call = { method: 'POST', path: '/api/mesh/ping', body: { peer, count } } as const;
+  async ping(
+    peer: string,
+    count: number,
+    signal: AbortSignal,
+    { throughput = true }: Partial<Pick<PingRequest, 'throughput'>> = {},
+  ): Promise<PingView> {
+    const call = { method: 'POST', path: '/api/mesh/ping', body: { peer, count, throughput } } as const;
     return (await this.#call(call, signal)) as unknown as PingView;
   }
 

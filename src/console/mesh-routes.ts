@@ -18,7 +18,11 @@ const inviteBody = z.strictObject({
   strict: z.boolean(),
 });
 const revokeBody = z.strictObject({ target: name });
-const pingBody = z.strictObject({ peer: name, count: z.int().min(1).max(nodeLimits.pings) });
+const pingBody = z.strictObject({
+  peer: name,
+  count: z.int().min(1).max(nodeLimits.pings),
+  throughput: z.boolean().default(true),
+});
 const leaveBody = z.strictObject({ withKey: z.boolean() });
 
 /** `mesh` throws `mesh_missing` while there is none; `read` gives the body of a request, checked. */
@@ -39,8 +43,8 @@ export function meshRoutes(
       sendJson(exchange.response, 200, mesh().revoke(target));
     }),
     post('/api/mesh/ping', async (exchange) => {
-      const { peer, count } = await read(exchange, pingBody);
-      sendJson(exchange.response, 200, await mesh().ping(peer, count, exchange.signal));
+      const request = await read(exchange, pingBody);
+      sendJson(exchange.response, 200, await mesh().ping(request, exchange.signal));
     }),
     post('/api/mesh/leave', async (exchange) => {
       const { withKey } = await read(exchange, leaveBody);

@@ -16,6 +16,8 @@ export interface NodeStatus {
   readonly apiUrl: string;
   readonly ready: boolean;
   readonly requestsInFlight: number;
+  /** Those of them that other nodes sent. */
+  readonly requestsOfPeers: number;
   readonly residentBytes: number;
   /** Absent until it was looked at. */
   readonly hardware?: Hardware;

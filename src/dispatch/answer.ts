@@ -1,12 +1,13 @@
-// What dispatch gives to whoever asks (the API now, peers later): where a request went, and its events.
+// What dispatch gives to whoever asks (the API, and peers): where a request went, and its events.
 import type { InferenceEvent } from '../inference/events.ts';
 import type { InferenceRequest } from '../inference/request.ts';
-import type { ModelStatus } from '../serving/model-status.ts';
+import type { PeerId } from '../trust/keys.ts';
+import type { ListedModel } from './model-directory.ts';
 
 /** The one entrance for requests, local and remote alike. */
 export interface Dispatch {
-  /** Every model that can be asked for now, ready or on its way. */
-  models(): readonly ModelStatus[];
+  /** Every model of the mesh that can be asked for now, ready or on its way. */
+  models(): readonly ListedModel[];
   /**
    * Answers a request. Never throws: an unknown model, a full queue, a broken engine are the stream's
    * `error` event. Nothing starts before the events are read.
@@ -21,6 +22,8 @@ export interface DispatchOptions {
   readonly stream: boolean;
   /** The caller's own wish (`x-meshnode-wait`): wait this long for a loading model, stream or not. */
   readonly waitForLoadMs?: number;
+  /** The peer that sent the request; absent: it came by this node's own API. */
+  readonly caller?: PeerId;
 }
 
 export interface Answer {
@@ -40,6 +43,6 @@ export interface Route {
   /** One word, e.g. `only`, `least-loaded`, `affinity`. */
   readonly reason: string;
   readonly model: string;
-  /** Fields of the engine's own in the request that the engine which answers does not heed. */
+  /** Fields of the engine's own in the request that the engine which answers does not heed, as far as it is known. */
   readonly ignored: readonly string[];
 }

@@ -69,6 +69,11 @@ export class Call {
     this.#stallWatch = this.#clock.after(stallMs, check);
   }
 
+  /** No answer is waited for at the moment. */
+  endStallWatch(): void {
+    this.#stallWatch?.cancel();
+  }
+
   /** The engine has answered: what the reader takes from now on does not count as the engine's silence. */
   answered(): void {
     this.#waitingSinceMs = undefined;

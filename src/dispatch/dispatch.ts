@@ -1,5 +1,5 @@
 // The entrance for requests: finds who may answer, waits for a loading model and for a free slot, asks,
-// and hands the events on. It knows no surface and no engine; what it decides is in the pure files beside it.
+// and hands the events on. It knows no surface, no engine and no network; what it decides is in the pure files beside it.
 import type { LoadedModel } from '../engine/engine.ts';
 import {
   type ErrorEvent,
@@ -11,18 +11,27 @@ import {
 import { unsupportedFeature } from '../inference/features.ts';
 import { guardEvents } from '../inference/guard-events.ts';
 import type { InferenceRequest } from '../inference/request.ts';
-import type { ModelStatus } from '../serving/model-status.ts';
+import type { ModelLoad } from '../mesh/model-load.ts';
+import type { ReplicaLoad } from '../routing/least-loaded.ts';
 import type { Serving } from '../serving/serving.ts';
+import type { PeerId } from '../trust/keys.ts';
 import { background, withTimeout } from '../util/async.ts';
 import type { Clock } from '../util/clock.ts';
-import { asMeshnodeError, MeshnodeError } from '../util/errors.ts';
-import { apiLimits, engineLimits, queueLimits } from '../util/limits.ts';
+import { asMeshnodeError, type ErrorCode, MeshnodeError } from '../util/errors.ts';
+import { apiLimits, peerLimits, queueLimits, remoteLimits, requestLimits } from '../util/limits.ts';
 import type { Logger } from '../util/logging.ts';
 import type { Answer, Dispatch, DispatchOptions, Route } from './answer.ts';
 import { Call } from './call.ts';
-import { type Candidates, candidatesFor, isReady, type Replica } from './candidates.ts';
+import { type Candidates, candidatesOf, type ReadyReplica } from './candidates.ts';
 import { expectedSeconds, modelLoading } from './load-wait.ts';
-import { ModelQueue, type Place, type QueueFigures } from './model-queue.ts';
+import { LocalModels } from './local-models.ts';
+import { type ListedModel, ModelDirectory, notFound } from './model-directory.ts';
+import type { QueueFigures } from './model-queue.ts';
+import { type Admitted, PeerAllowance } from './peer-allowance.ts';
+import { relayed } from './relayed.ts';
+import type { RemoteReplica, RemoteReplicas, Replica } from './replica.ts';
+import { type RoutedModel, routedModels } from './routes.ts';
+import { TokenCount } from './token-count.ts';
 
 /** What dispatch needs to know of the models of this node. */
 export type ServedModels = Pick<Serving, 'served' | 'onChange'>;
@@ -33,8 +42,12 @@ export interface DispatchComponents {
   readonly serving: ServedModels;
   /** How this node is called in `x-meshnode-peer`. */
   readonly peer: string;
-  /** Told of every request, by the name of the model that it asks for; there may be no such model. */
+  /** The id of this node, empty until it has one. */
+  readonly peerId?: () => PeerId;
+  /** Told of every request of this node's own API, by the name of the model asked for; there may be no such model. */
   readonly onAsked?: (model: string) => void;
+  /** Told of every request of a peer that a model of this node has begun to answer. */
+  readonly onServed?: (caller: PeerId, model: string) => void;
 }
 
 /** A request under way, with what is known of its route. */
@@ -43,6 +56,8 @@ interface Pass {
   readonly options: DispatchOptions;
   readonly call: Call;
   readonly route: { -readonly [Field in keyof Route]: Route[Field] };
+  /** Monotonic time by which the answer must be complete. */
+  readonly deadlineMs: number | undefined;
   /** Whether `accepted` has gone out: the reader sees it once, however many replicas are asked. */
   accepted: boolean;
 }
@@ -52,19 +67,26 @@ type Outcome = { readonly answered: true } | { readonly answered: false; readonl
 
 export class Dispatcher implements Dispatch {
   readonly #components: DispatchComponents;
-  readonly #queues = new WeakMap<LoadedModel, ModelQueue>();
+  readonly #local: LocalModels;
+  readonly #allowance: PeerAllowance;
+  #remote: RemoteReplicas | undefined;
+  /** Made anew when it is asked for after a change. */
+  #directory: ModelDirectory | undefined;
   #inFlight = 0;
+  #inFlightOfPeers = 0;
+  /** Who waits until nothing is under way. */
+  readonly #onIdle: (() => void)[] = [];
   #stopping = false;
 
   constructor(components: DispatchComponents) {
     this.#components = components;
+    this.#local = new LocalModels(components);
+    this.#allowance = new PeerAllowance(peerLimits, () => components.clock.monotonicMs());
+    components.serving.onChange(() => this.#changed());
   }
 
-  models(): readonly ModelStatus[] {
-    return this.#components.serving
-      .served()
-      .map(({ status }) => status)
-      .filter(({ stage }) => stage !== 'failed' && stage !== 'unloaded');
+  models(): readonly ListedModel[] {
+    return this.#models().list();
   }
 
   infer(request: InferenceRequest, options: DispatchOptions): Answer {
@@ -78,26 +100,73 @@ export class Dispatcher implements Dispatch {
       ignored: [],
     };
     const readAtMs = this.#components.clock.monotonicMs();
-    this.#components.onAsked?.(request.model.name);
+    if (options.caller === undefined) {
+      this.#components.onAsked?.(request.model.name);
+    }
     return {
       events: this.#answer(request, options, route, readAtMs),
       route: () => ({ ...route }),
     };
   }
 
+  /** From now on the models of other nodes are asked as well; undefined: there are none any more. */
+  setRemote(remote: RemoteReplicas | undefined): void {
+    this.#remote = remote;
+    this.#changed();
+    remote?.onChange(() => this.#changed());
+  }
+
   /** Requests under way, waiting ones included. */
   get inFlight(): number {
-    return this.#inFlight;
+    return this.#inFlight + this.#local.stopping;
+  }
+
+  /** Those of them that other nodes sent. */
+  get inFlightOfPeers(): number {
+    return this.#inFlightOfPeers;
   }
 
   /** The queue before a model; undefined before its first request. */
   queueOf(model: LoadedModel): QueueFigures | undefined {
-    return this.#queues.get(model)?.figures();
+    return this.#local.queueOf(model);
+  }
+
+  /** What the models of this node have to do, for its beats. */
+  loads(): ModelLoad[] {
+    return this.#components.serving.served().flatMap(({ status, model }) => {
+      const queue = model && this.#local.queueOf(model);
+      return model === undefined || queue === undefined
+        ? []
+        : {
+            model: status.name,
+            inFlight: queue.busySlots,
+            queued: queue.waiting,
+            slots: queue.slots,
+            tokensPerSecond: model.figures().tokensPerSecond,
+          };
+    });
+  }
+
+  /** Who serves what, for whoever keeps no table. `addresses` are where this node can be dialled. */
+  routes(addresses: readonly string[]): RoutedModel[] {
+    return routedModels(this.#models().models(), addresses, (replica) => this.#loadOf(replica));
   }
 
   /** From now on requests are answered with `shutting_down`; those under way go on. */
   stopAccepting(): void {
     this.#stopping = true;
+  }
+
+  /** Resolves when no request is under way any more, or after `mostMs`. */
+  async drained(mostMs: number): Promise<void> {
+    if (this.#inFlight === 0) {
+      return;
+    }
+    const drained = Promise.withResolvers<void>();
+    const timer = this.#components.clock.after(mostMs, () => drained.resolve());
+    this.#onIdle.push(() => drained.resolve());
+    await drained.promise;
+    timer.cancel();
   }
 
   async *#answer(
@@ -109,14 +178,20 @@ export class Dispatcher implements Dispatch {
     const { clock, log } = this.#components;
     const spentMs = clock.monotonicMs() - readAtMs;
     const leftMs = request.timeoutMs === undefined ? undefined : Math.max(0, request.timeoutMs - spentMs);
+    const deadlineMs = leftMs === undefined ? undefined : clock.monotonicMs() + leftMs;
     const call = new Call(clock, options.signal, leftMs);
+    const pass: Pass = { request, options, call, route, deadlineMs, accepted: false };
     let phase: ErrorPhase = 'before-output';
+    let admitted: Admitted | undefined;
+    const tokens = new TokenCount();
+    const isOfPeer = Number(options.caller !== undefined);
     this.#inFlight++;
+    this.#inFlightOfPeers += isOfPeer;
     try {
-      for await (const event of this.#attempts({ request, options, call, route, accepted: false })) {
-        if (isOutput(event)) {
-          phase = 'during-output';
-        }
+      admitted = options.caller === undefined ? undefined : this.#allowance.admit(options.caller);
+      for await (const event of this.#attempts(pass)) {
+        phase = isOutput(event) ? 'during-output' : phase;
+        tokens.event(event);
         yield event;
       }
     } catch (thrown) {
@@ -126,8 +201,18 @@ export class Dispatcher implements Dispatch {
       }
       yield errorEvent(error, phase);
     } finally {
+      admitted?.charge(tokens.total);
+      admitted?.end();
       call.close();
-      this.#inFlight--;
+      this.#inFlightOfPeers -= isOfPeer;
+      this.#ended();
+    }
+  }
+
+  #ended(): void {
+    this.#inFlight--;
+    while (this.#inFlight === 0 && this.#onIdle.length > 0) {
+      this.#onIdle.pop()?.();
     }
   }
 
@@ -139,8 +224,13 @@ export class Dispatcher implements Dispatch {
     if (this.#stopping) {
       throw new MeshnodeError('shutting_down', 'The node is stopping.');
     }
+    const heldUntilMs = this.#heldUntilMs(pass.options);
     let lastError = yield* this.#askAll(pass);
     if (lastError !== undefined && engineGone.has(lastError.code) && mayHold(pass.options)) {
+      lastError = yield* this.#askAll(pass);
+    }
+    while (lastError?.code === 'model_loading' && this.#isSoonReady(lastError, pass.options, heldUntilMs)) {
+      yield* this.#whileElsewhereLoading(pass, lastError, heldUntilMs);
       lastError = yield* this.#askAll(pass);
     }
     if (lastError !== undefined) {
@@ -148,59 +238,106 @@ export class Dispatcher implements Dispatch {
     }
   }
 
-  /** Asks each ready candidate once. Undefined if one has answered, else the last error. */
+  /** Monotonic time until which the caller can be held while a model loads. */
+  #heldUntilMs({ waitForLoadMs, stream }: DispatchOptions): number {
+    const mayHoldMs = waitForLoadMs ?? (stream ? apiLimits.holdForLoadMs : 0);
+    return this.#components.clock.monotonicMs() + Math.min(mayHoldMs, queueLimits.waitMs);
+  }
+
+  /** Whether a model that another node loads is worth waiting for, as that node says how long it takes. */
+  #isSoonReady(
+    { retryAfterSeconds }: ErrorEvent,
+    { waitForLoadMs }: DispatchOptions,
+    untilMs: number,
+  ): boolean {
+    const leftMs = untilMs - this.#components.clock.monotonicMs();
+    const expectedMs = (retryAfterSeconds ?? Number.POSITIVE_INFINITY) * 1000;
+    return leftMs > 0 && (waitForLoadMs !== undefined || expectedMs <= leftMs);
+  }
+
+  /** Tells of the progress and waits a little, or until anything has changed. */
+  async *#whileElsewhereLoading(
+    { call, route }: Pass,
+    error: ErrorEvent,
+    untilMs: number,
+  ): AsyncGenerator<InferenceEvent, void, undefined> {
+    const { clock } = this.#components;
+    route.attempts = 0;
+    yield { type: 'progress', stage: 'loading', ...fractionOf(error) };
+    const changed = Promise.withResolvers<void>();
+    const stopListening = this.#onChange(() => changed.resolve());
+    const waitMs = Math.min(remoteLimits.loadingLookMs, untilMs - clock.monotonicMs());
+    const timer = clock.after(Math.max(0, waitMs), () => changed.resolve());
+    try {
+      await call.wait(changed.promise);
+    } finally {
+      timer.cancel();
+      stopListening();
+    }
+  }
+
+  /** Asks each candidate once. Undefined if one has answered, else the last error. */
   async *#askAll(pass: Pass): AsyncGenerator<InferenceEvent, ErrorEvent | undefined, undefined> {
-    const { replicas, reason } = yield* this.#whenReady(pass);
+    const { ask: candidates, reason } = yield* this.#whenReady(pass);
     pass.route.reason = reason;
     let lastError: ErrorEvent | undefined;
-    for (const replica of replicas.filter(isReady)) {
-      const unsupported = unsupportedFeature(pass.request, replica.model.capabilities);
+    for (const [index, replica] of candidates.entries()) {
+      // What a model that loads elsewhere will be able to do is not told yet: its node says when it knows.
+      const isKnown = replica.status.stage === 'ready';
+      const unsupported = isKnown ? unsupportedFeature(pass.request, replica.model.capabilities) : undefined;
       if (unsupported !== undefined) {
         lastError ??= errorEvent(unsupported, 'before-output');
         continue;
       }
-      pass.route.attempts++;
-      pass.route.peer = replica.peer;
-      pass.route.where = replica.where;
-      pass.route.ignored = notHeeded(pass.request, replica.model);
-      const outcome: Outcome = yield* this.#ask(pass, replica.model);
+      this.#note(pass, replica);
+      const outcome = yield* this.#ask(pass, replica, index === candidates.length - 1);
       if (outcome.answered) {
         return undefined;
       }
       lastError = outcome.error;
-      if (!lastError.retryable) {
+      if (!lastError.retryable && !(replica.where === 'remote' && mistaken.has(lastError.code))) {
         break;
       }
     }
     return lastError;
   }
 
+  #note({ route, request }: Pass, replica: ReadyReplica): void {
+    route.attempts++;
+    route.peer = replica.peer;
+    route.where = replica.where;
+    route.ignored = replica.where === 'local' ? notHeeded(request, replica.model) : [];
+  }
+
   /**
    * Waits until a candidate is ready, telling of the progress, as long as the caller can be held: as long as
    * it said, or, for a stream, while the model is expected soon. Throws `model_loading` otherwise.
    */
-  async *#whenReady({ request, options, call }: Pass): AsyncGenerator<InferenceEvent, Candidates, undefined> {
-    const { clock, serving } = this.#components;
-    const mayHoldMs = options.waitForLoadMs ?? (options.stream ? apiLimits.holdForLoadMs : 0);
-    const untilMs = clock.monotonicMs() + Math.min(mayHoldMs, queueLimits.waitMs);
+  async *#whenReady(
+    pass: Pass,
+  ): AsyncGenerator<InferenceEvent, Extract<Candidates, { ask: unknown }>, undefined> {
+    const { options, call } = pass;
+    const { clock } = this.#components;
+    const untilMs = this.#heldUntilMs(options);
     let changed = Promise.withResolvers<void>();
-    const stopListening = serving.onChange(() => changed.resolve());
+    const stopListening = this.#onChange(() => changed.resolve());
     try {
+      await this.#refresh(call);
       while (true) {
         changed = Promise.withResolvers();
-        const candidates = candidatesFor(request.model, this.#replicas());
-        const [first] = candidates.replicas;
-        if (isReady(first)) {
+        const candidates = this.#candidates(pass);
+        if ('ask' in candidates) {
           return candidates;
         }
+        const { status } = candidates.wait;
         const leftMs = untilMs - clock.monotonicMs();
-        const expectedMs = (expectedSeconds(first.status) ?? Number.POSITIVE_INFINITY) * 1000;
+        const expectedMs = (expectedSeconds(status) ?? Number.POSITIVE_INFINITY) * 1000;
         if (leftMs <= 0 || (options.waitForLoadMs === undefined && expectedMs > leftMs)) {
-          throw modelLoading(first.status);
+          throw modelLoading(status);
         }
-        const { fraction } = first.status;
+        const { fraction } = status;
         yield { type: 'progress', stage: 'loading', ...(fraction === undefined ? {} : { fraction }) };
-        await call.wait(withTimeout(clock, leftMs, changed.promise, () => modelLoading(first.status)));
+        await call.wait(withTimeout(clock, leftMs, changed.promise, () => modelLoading(status)));
       }
     } finally {
       stopListening();
@@ -208,103 +345,147 @@ export class Dispatcher implements Dispatch {
     }
   }
 
-  #replicas(): Replica[] {
-    const { serving, peer } = this.#components;
-    return serving.served().map((served) => ({ peer, where: 'local', ...served }));
+  /** Where others know who serves what, they are asked first. */
+  async #refresh(call: Call): Promise<void> {
+    const asked = this.#remote?.refresh?.();
+    if (asked !== undefined) {
+      await call.wait(asked);
+    }
   }
 
-  /** Waits for a slot of the model, then hands its events on. */
-  async *#ask(pass: Pass, model: LoadedModel): AsyncGenerator<InferenceEvent, Outcome, undefined> {
-    const { request, call } = pass;
-    const place = this.#queue(model).enter(request.priority, slotsWanted(request));
-    let events: AsyncGenerator<InferenceEvent> | undefined;
-    try {
-      if (place.waits) {
-        yield { type: 'progress', stage: 'queued' };
+  #candidates({ request, options }: Pass): Candidates {
+    const directory = this.#models();
+    const mayForward = request.hops < requestLimits.hops;
+    const replicas =
+      options.caller === undefined
+        ? directory.replicasOf(request.model)
+        : directory.replicasForPeer(request.model, mayForward);
+    // Who asks this node is not asked in turn.
+    const others = replicas.filter(({ peerId }) => peerId !== options.caller);
+    if (others.length === 0) {
+      throw notFound(request.model.name, []);
+    }
+    return candidatesOf(others, (replica) => this.#loadOf(replica));
+  }
+
+  #loadOf(replica: ReadyReplica): ReplicaLoad {
+    if (replica.where === 'remote') {
+      return replica.model.load();
+    }
+    const queue = this.#local.queueOf(replica.model);
+    return {
+      requests: (queue?.busySlots ?? 0) + (queue?.waiting ?? 0),
+      slots: replica.model.capabilities.slots,
+      rttMs: 0,
+    };
+  }
+
+  #models(): ModelDirectory {
+    this.#directory ??= new ModelDirectory([...this.#localReplicas(), ...(this.#remote?.replicas() ?? [])]);
+    return this.#directory;
+  }
+
+  #localReplicas(): Replica[] {
+    const { serving, peer, peerId = () => '' } = this.#components;
+    return serving.served().map(({ status, ...served }) => {
+      const digest = status.digest === 'pending' ? undefined : status.digest;
+      return { ...served, where: 'local', peer, peerId: peerId(), name: status.name, digest, status };
+    });
+  }
+
+  #changed(): void {
+    this.#directory = undefined;
+  }
+
+  /** Heard after the directory is: whoever is told looks at the new one. */
+  #onChange(listener: () => void): () => void {
+    const stops = [this.#components.serving.onChange(listener), this.#remote?.onChange(listener)];
+    return () => {
+      for (const stop of stops) {
+        stop?.();
       }
-      await call.wait(
-        withTimeout(this.#components.clock, queueLimits.waitMs, place.turn, () => waitedTooLong(model.name)),
-      );
-      events = guardEvents(request, model.infer(request, call.signal), this.#components);
-      return yield* relay(events, pass, model.name);
-    } finally {
-      this.#vacate(place, events, model.name);
+    };
+  }
+
+  /** Hands the events of one replica on. An error before any output is not handed on but returned. */
+  async *#ask(
+    pass: Pass,
+    replica: ReadyReplica,
+    isLast: boolean,
+  ): AsyncGenerator<InferenceEvent, Outcome, undefined> {
+    const { call } = pass;
+    let hasOutput = false;
+    try {
+      for await (const event of this.#eventsOf(pass, replica, isLast)) {
+        if (event.type === 'error' && !hasOutput) {
+          return { answered: false, error: event };
+        }
+        hasOutput ||= isOutput(event);
+        if (event.type !== 'accepted' || !pass.accepted) {
+          pass.accepted ||= event.type === 'accepted';
+          yield event;
+        }
+      }
+      return { answered: true };
+    } catch (thrown) {
+      // What ends the call ends it for all replicas. Everything else is the fault of this one.
+      if (call.signal.aborted || hasOutput) {
+        throw thrown;
+      }
+      return { answered: false, error: errorEvent(asMeshnodeError(thrown), 'before-output') };
     }
   }
 
-  /** Gives the slot back once the engine has really stopped, or should have. Nobody waits for it. */
-  #vacate(place: Place, events: AsyncGenerator<InferenceEvent> | undefined, model: string): void {
+  #eventsOf(pass: Pass, replica: ReadyReplica, isLast: boolean): AsyncGenerator<InferenceEvent> {
+    if (replica.where === 'remote') {
+      return this.#askPeer(pass, replica, isLast);
+    }
+    const { caller } = pass.options;
+    if (caller !== undefined) {
+      this.#components.onServed?.(caller, replica.name);
+    }
+    return this.#local.ask(replica.model, pass.request, pass.call, caller);
+  }
+
+  async *#askPeer(
+    { request, call, deadlineMs }: Pass,
+    { model, digest }: RemoteReplica,
+    isLast: boolean,
+  ): AsyncGenerator<InferenceEvent, void, undefined> {
     const { clock, log } = this.#components;
-    if (events === undefined) {
-      place.leave();
-      return;
-    }
-    this.#inFlight++;
-    const stopped = withTimeout(
-      clock,
-      engineLimits.cancelMs,
-      events.return(undefined),
-      () => new MeshnodeError('engine_timeout', `The engine of ${model} did not stop when told to.`),
-    );
-    background(
-      stopped.finally(() => {
-        place.leave();
-        this.#inFlight--;
-      }),
-      'stop of an answer',
-      log,
-    );
-  }
-
-  #queue(model: LoadedModel): ModelQueue {
-    const slots = model.capabilities.slots ?? queueLimits.unknownSlots;
-    let queue = this.#queues.get(model);
-    if (queue === undefined) {
-      queue = new ModelQueue(model.name, slots, () => this.#components.clock.monotonicMs());
-      this.#queues.set(model, queue);
-    }
-    queue.setSlots(slots);
-    return queue;
-  }
-}
-
-/**
- * Hands the lawful events of one replica on. An error before any output is not handed on but returned:
- * another replica may do better.
- */
-async function* relay(
-  events: AsyncGenerator<InferenceEvent>,
-  pass: Pass,
-  model: string,
-): AsyncGenerator<InferenceEvent, Outcome, undefined> {
-  const { call } = pass;
-  let hasOutput = false;
-  call.watchForStall(engineLimits.stallMs, model);
-  for (let step = await nextOf(events, call); step.done !== true; step = await nextOf(events, call)) {
-    const event = step.value;
-    if (event.type === 'error' && !hasOutput) {
-      return { answered: false, error: event };
-    }
-    hasOutput ||= isOutput(event);
-    if (event.type !== 'accepted' || !pass.accepted) {
-      pass.accepted ||= event.type === 'accepted';
-      yield event;
+    const left = deadlineMs === undefined ? {} : { timeoutMs: Math.max(1, deadlineMs - clock.monotonicMs()) };
+    const passedOn: InferenceRequest = {
+      ...request,
+      ...left,
+      model: { name: model.name, ...(digest === undefined ? {} : { digest }) },
+      hops: request.hops + 1,
+    };
+    const events = guardEvents(passedOn, model.infer(passedOn, call.signal, { patient: isLast }), { log });
+    try {
+      yield* relayed(events, call, model.name);
+    } finally {
+      background(events.return(undefined), 'stop of a remote answer', log);
     }
   }
-  return { answered: true };
-}
-
-async function nextOf(
-  events: AsyncGenerator<InferenceEvent>,
-  call: Call,
-): Promise<IteratorResult<InferenceEvent>> {
-  const step = await call.wait(events.next());
-  call.answered();
-  return step;
 }
 
 /** What an error says whose reason is that the engine's process went away, not the request. */
 const engineGone: ReadonlySet<string> = new Set(['engine_lost', 'engine_unavailable']);
+
+/** What a peer says that has changed since it was chosen: another one may still do what was asked. */
+const mistaken: ReadonlySet<ErrorCode> = new Set([
+  'model_not_found',
+  'model_unsupported',
+  'unsupported_parameter',
+]);
+
+/** How far a model is that another node loads, if that node says so in a way that can be. */
+function fractionOf({ data }: ErrorEvent): { readonly fraction?: number } {
+  const { loading } = data ?? {};
+  const fraction =
+    typeof loading === 'object' && loading !== null && 'fraction' in loading && loading.fraction;
+  return typeof fraction === 'number' && fraction >= 0 && fraction <= 1 ? { fraction } : {};
+}
 
 /** Whether the caller can wait: it reads a stream, or said how long it will. */
 function mayHold({ stream, waitForLoadMs }: DispatchOptions): boolean {
@@ -313,15 +494,4 @@ function mayHold({ stream, waitForLoadMs }: DispatchOptions): boolean {
 
 function notHeeded(request: InferenceRequest, { capabilities }: LoadedModel): string[] {
   return Object.keys(request.extra).filter((name) => !capabilities.extraFields.has(name));
-}
-
-/** Each choice of a generation is decoded in a slot of its own. */
-function slotsWanted(request: InferenceRequest): number {
-  return request.kind === 'chat' || request.kind === 'completion' ? request.output.choices : 1;
-}
-
-function waitedTooLong(model: string): MeshnodeError {
-  return new MeshnodeError('queue_full', `No slot of ${model} became free in time.`, {
-    retryAfterSeconds: apiLimits.retryAfterSeconds,
-  });
 }

@@ -24,15 +24,22 @@ export type InferFrame =
  * `internal` for any other frame above frameLimits.frameBytes: its writer should have kept the bounds.
  */
 export function encodeFrame(frame: InferFrame): Uint8Array {
-  const bytes = encodeDelimited(Frame, messageOfFrame(frame), frameLimits.frameBytes);
+  if (frame.type === 'event') {
+    const [first = new Uint8Array(), ...others] = encodeEventFrames(frame.event);
+    return others.length === 0 ? first : Buffer.concat([first, ...others]);
+  }
+  return encodeWhole(frame) ?? tooLarge(frame);
+}
+
+/** The frames of an event, each with its length before it: several only for a delta too large for one. */
+export function encodeEventFrames(event: InferenceEvent): Uint8Array[] {
+  const frame: InferFrame = { type: 'event', event };
+  const bytes = encodeWhole(frame);
   if (bytes !== undefined) {
-    return bytes;
+    return [bytes];
   }
-  const halves = frame.type === 'event' && frame.event.type === 'delta' ? halvesOf(frame.event) : undefined;
-  if (halves === undefined) {
-    throw new MeshnodeError('internal', `A frame of type ${frame.type} is too large to be sent.`);
-  }
-  return Buffer.concat(halves.map((event) => encodeFrame({ type: 'event', event })));
+  const halves = event.type === 'delta' ? halvesOf(event) : undefined;
+  return halves?.flatMap(encodeEventFrames) ?? tooLarge(frame);
 }
 
 /** The frame in a message without its length. Throws `frame_invalid`. */
@@ -72,6 +79,15 @@ export class FrameReader {
   end(): void {
     this.#messages.end();
   }
+}
+
+/** Undefined if the frame is larger than one may be. */
+function encodeWhole(frame: InferFrame): Uint8Array | undefined {
+  return encodeDelimited(Frame, messageOfFrame(frame), frameLimits.frameBytes);
+}
+
+function tooLarge(frame: InferFrame): never {
+  throw new MeshnodeError('internal', `A frame of type ${frame.type} is too large to be sent.`);
 }
 
 function messageOfFrame(frame: InferFrame): FrameMessage {

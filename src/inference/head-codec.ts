@@ -1,7 +1,7 @@
 // The head of a request as a protobuf message and back. What the request itself says of its fields is
 // checked by validate.ts, once its body is there.
 import { MeshnodeError } from '../util/errors.ts';
-import { eventLimits, frameLimits } from '../util/limits.ts';
+import { frameLimits } from '../util/limits.ts';
 import { EnumNames } from '../wire/enum-names.ts';
 import { type HeadMessage, Kind, Priority } from '../wire/infer-messages.ts';
 import type { InferenceKind, Priority as PriorityName, RequestEnvelope } from './request.ts';
@@ -11,9 +11,9 @@ export interface RequestHead extends Omit<RequestEnvelope, 'extra'> {
   readonly kind: InferenceKind;
   /** frameLimits.resumeKeyBytes random bytes; whoever shows them may take up the answer after a lost connection. */
   readonly resumeKey: Uint8Array;
-  /** Generated tokens the caller already holds: 0 unless it takes up an answer. */
-  readonly tokensHeld: number;
-  /** Bytes of all body frames together. */
+  /** Event frames of the answer that the caller already has: 0 unless it takes up an answer. */
+  readonly framesHeld: number;
+  /** Bytes of all body frames together: 0 when an answer is taken up. */
   readonly bodyBytes: number;
 }
 
@@ -42,19 +42,19 @@ export function messageOfHead(head: RequestHead): HeadMessage {
     timeoutMs: head.timeoutMs === undefined ? null : Math.ceil(head.timeoutMs),
     hops: head.hops,
     resumeKey: head.resumeKey,
-    tokensHeld: head.tokensHeld,
+    framesHeld: head.framesHeld,
     bodyBytes: head.bodyBytes,
   };
 }
 
 /** Throws `frame_invalid` if the key, the body's length or an enum is not possible. */
 export function headOfMessage(message: HeadMessage): RequestHead {
-  const { digest, sessionKey, timeoutMs, resumeKey, tokensHeld, bodyBytes } = message;
+  const { digest, sessionKey, timeoutMs, resumeKey, framesHeld, bodyBytes } = message;
   if (resumeKey?.length !== frameLimits.resumeKeyBytes) {
     throw new MeshnodeError('frame_invalid', `A resume key has ${frameLimits.resumeKeyBytes} bytes.`);
   }
-  if ((tokensHeld ?? 0) > eventLimits.usageTokens) {
-    throw new MeshnodeError('frame_invalid', `Nobody holds ${tokensHeld} tokens of an answer.`);
+  if (framesHeld && bodyBytes) {
+    throw new MeshnodeError('frame_invalid', 'Whoever takes up an answer sends no body.');
   }
   if ((bodyBytes ?? 0) > frameLimits.bodyBytes) {
     throw new MeshnodeError('body_too_large', `A request body of ${bodyBytes} bytes is announced.`);
@@ -69,7 +69,7 @@ export function headOfMessage(message: HeadMessage): RequestHead {
     hops: message.hops ?? 0,
     // A copy: the key is kept for as long as the answer, the chunk it came in is not.
     resumeKey: Uint8Array.from(resumeKey),
-    tokensHeld: tokensHeld ?? 0,
+    framesHeld: framesHeld ?? 0,
     bodyBytes: bodyBytes ?? 0,
   };
 }

@@ -1,5 +1,5 @@
 // A request as frames and back: `head`, `body` as often as needed, `end`. The body is the JSON object of all
-// that the head does not say.
+// that the head does not say; whoever takes up an answer sends none.
 import { MeshnodeError } from '../util/errors.ts';
 import { frameLimits } from '../util/limits.ts';
 import { ByteGatherer } from '../wire/byte-gatherer.ts';
@@ -13,18 +13,19 @@ import { parseInferenceRequest } from './validate.ts';
 export interface Resumption {
   /** frameLimits.resumeKeyBytes random bytes, the same for every try of one request. */
   readonly resumeKey: Uint8Array;
-  /** Generated tokens it already holds: 0 at first. */
-  readonly tokensHeld: number;
+  /** Event frames of the answer that it already has: 0 at first. */
+  readonly framesHeld: number;
 }
 
 export interface ReceivedRequest extends Resumption {
-  readonly request: InferenceRequest;
+  /** Absent if an answer is taken up: whoever keeps it knows what was asked. */
+  readonly request?: InferenceRequest;
 }
 
-/** All frames of a request. Throws `body_too_large` above frameLimits.bodyBytes. */
+/** All frames of a request, or of the take-up of its answer. Throws `body_too_large` above frameLimits.bodyBytes. */
 export function requestToFrames(request: InferenceRequest, resumption: Resumption): InferFrame[] {
   const { requestId, model, kind, sessionKey, priority, timeoutMs, hops, ...rest } = request;
-  const body = encodeJson(rest);
+  const body = resumption.framesHeld > 0 ? new Uint8Array() : encodeJson(rest);
   if (body.length > frameLimits.bodyBytes) {
     throw new MeshnodeError('body_too_large', `The request has a body of ${body.length} bytes.`);
   }
@@ -37,7 +38,7 @@ export function requestToFrames(request: InferenceRequest, resumption: Resumptio
     ...(timeoutMs === undefined ? {} : { timeoutMs }),
     hops,
     resumeKey: resumption.resumeKey,
-    tokensHeld: resumption.tokensHeld,
+    framesHeld: resumption.framesHeld,
     bodyBytes: body.length,
   };
   return [{ type: 'head', head }, ...bodyFrames(body), { type: 'end' }];
@@ -83,16 +84,19 @@ export class RequestAssembler {
     this.#body.add(bytes);
   }
 
-  #assemble({ resumeKey, tokensHeld, bodyBytes, ...envelope }: RequestHead): ReceivedRequest {
+  #assemble({ resumeKey, framesHeld, bodyBytes, ...envelope }: RequestHead): ReceivedRequest {
     if (this.#body.length !== bodyBytes) {
       throw new MeshnodeError('frame_invalid', 'A request body is shorter than announced.');
+    }
+    if (framesHeld > 0) {
+      return { resumeKey, framesHeld };
     }
     const body = decodeJsonObject(this.#body.take());
     const repeated = headFields.find((field) => Object.hasOwn(body, field));
     if (repeated !== undefined) {
       throw new MeshnodeError('frame_invalid', `A request body says \`${repeated}\`, which is for the head.`);
     }
-    return { request: parseInferenceRequest({ ...body, ...envelope }), resumeKey, tokensHeld };
+    return { request: parseInferenceRequest({ ...body, ...envelope }), resumeKey, framesHeld };
   }
 }
 

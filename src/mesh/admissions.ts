@@ -6,6 +6,7 @@ import type { MeshTrust } from '../trust/mesh-trust.ts';
 import { asMeshnodeError, type ErrorCode, isErrorCode, type MeshnodeError } from '../util/errors.ts';
 import { meshLimits, meshMessageLimits } from '../util/limits.ts';
 import { type Admitter, admit, helloTo, refusalTo, shownBy, welcomeTo } from './admission.ts';
+import type { Liveness } from './liveness.ts';
 import type { Now } from './membership-events.ts';
 import type { Admitted, Hello, PeerAddresses, Refused } from './message.ts';
 import { splitItems } from './message-codec.ts';
@@ -16,14 +17,13 @@ import { openSync } from './sync.ts';
 export interface AdmissionsParts extends SharingParts {
   readonly trust: MeshTrust;
   readonly sharing: Sharing;
+  readonly liveness: Liveness;
   /** Members that can be dialled, at most so many, those this node talks to first. */
   readonly knownPeers: (most: number) => PeerAddresses[];
 }
 
 export class Admissions {
   readonly #parts: AdmissionsParts;
-  /** Members this node talked to and lost: of these it may say that they are gone. */
-  readonly #lost = new Set<PeerId>();
 
   constructor(parts: AdmissionsParts) {
     this.#parts = parts;
@@ -40,13 +40,13 @@ export class Admissions {
   }
 
   unlinked(peer: PeerId, now: Now): void {
-    const { sessions, plan } = this.#parts;
+    const { sessions, plan, liveness } = this.#parts;
     const session = sessions.get(peer);
     sessions.delete(peer);
     plan.unlinked();
     if (session !== undefined && isUp(session)) {
-      this.#lost.add(peer);
       plan.lost(peer, now.monotonicMs);
+      liveness.lost(peer, now);
       this.#down(peer);
     } else if (session?.closeMs === undefined) {
       plan.failed(peer, now.monotonicMs);
@@ -78,17 +78,6 @@ export class Admissions {
     }
   }
 
-  /** A neighbour that was lost and cannot be dialled again is held dead, and the others are told so. */
-  dialFailed(peer: PeerId, now: Now): void {
-    const { plan, shared, own, sharing } = this.#parts;
-    const failures = plan.failed(peer, now.monotonicMs);
-    const entry = shared.table.get(peer);
-    const mayTell = own.isMember && !own.isClient && this.#lost.has(peer);
-    if (mayTell && failures === meshLimits.verdictDials && entry !== undefined && !entry.record.left) {
-      sharing.pronounceDead(entry.record, entry.certificate, now);
-    }
-  }
-
   greeted(session: Session, hello: Hello, now: Now): void {
     const { sessions } = this.#parts;
     if (session.theirs === undefined) {
@@ -100,7 +89,7 @@ export class Admissions {
     } else if (mayRepeat(session, 'reopenedMs', now.monotonicMs)) {
       // A new process that is a member by something else, perhaps for more or for less than the last one was.
       if (isUp(session)) {
-        this.#down(session.peer);
+        this.#sentAway(session.peer);
       }
       this.#greetedFirst(sessions.reopen(session, now.monotonicMs), hello, now);
     }
@@ -126,7 +115,7 @@ export class Admissions {
         sharing.publish(use, now);
       }
       this.#sayWelcome(session, certificate, now);
-      this.#checkUp(session);
+      this.#checkUp(session, now);
     } catch (thrown) {
       this.reject(session, asMeshnodeError(thrown), now, certificate);
     }
@@ -149,7 +138,7 @@ export class Admissions {
       outbox.notice({ type: 'joined' });
     }
     outbox.remember();
-    this.#checkUp(session);
+    this.#checkUp(session, now);
   }
 
   refused(session: Session, { code, message, proofs }: Refused, now: Now): void {
@@ -266,14 +255,14 @@ export class Admissions {
   }
 
   /** From now on the two tell each other everything. */
-  #checkUp(session: Session): void {
-    const { plan, outbox, shared, own } = this.#parts;
+  #checkUp(session: Session, now: Now): void {
+    const { plan, outbox, shared, own, liveness } = this.#parts;
     const { peer } = session;
     if (!isUp(session)) {
       return;
     }
     plan.up(peer);
-    this.#lost.delete(peer);
+    liveness.up(peer, now);
     outbox.notice({ type: 'up', peer });
     outbox.changed(peer);
     const record = shared.table.get(own.peer)?.envelope.bytes;
@@ -286,13 +275,18 @@ export class Admissions {
 
   #close(session: Session, reason: string, now: Now, delayMs: number): void {
     if (isUp(session)) {
-      this.#down(session.peer);
+      this.#sentAway(session.peer);
     }
     session.closeMs = now.monotonicMs + delayMs;
     this.#parts.plan.failed(session.peer, now.monotonicMs);
     if (delayMs === 0) {
       this.#disconnect(session, reason);
     }
+  }
+
+  #sentAway(peer: PeerId): void {
+    this.#parts.liveness.dropped(peer);
+    this.#down(peer);
   }
 
   #down(peer: PeerId): void {

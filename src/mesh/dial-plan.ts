@@ -2,7 +2,7 @@
 // invite or a member names. Bounded and backed off per peer. A member is given up only when it has left or is put
 // out: a mesh that was cut in two finds together again however long that lasted.
 import type { PeerId } from '../trust/keys.ts';
-import { meshLimits } from '../util/limits.ts';
+import { beatLimits, meshLimits } from '../util/limits.ts';
 import type { PeerAddresses } from './message.ts';
 import { pairScore } from './rendezvous.ts';
 
@@ -31,8 +31,10 @@ export class DialPlan {
   readonly #state: DialPlanState;
   readonly #candidates = new Map<PeerId, Candidate>();
   readonly #dialling = new Set<PeerId>();
+  /** Members that this node has use for, and until when. */
+  readonly #used = new Map<PeerId, number>();
   /** Those this node keeps links to; undefined after the candidates changed. */
-  #chosen: readonly (readonly [PeerId, Candidate])[] | undefined;
+  #chosen: readonly NamedCandidate[] | undefined;
   /** Asked for after every event; undefined after anything changed. */
   #next: { readonly ms: number | undefined } | undefined;
 
@@ -145,6 +147,21 @@ export class DialPlan {
     }
   }
 
+  /** This node has use for a member: it is dialled now if it is not linked, and kept linked for a while. */
+  use(peer: PeerId, monotonicMs: number): void {
+    const known = this.#candidates.get(peer);
+    for (const [other, untilMs] of this.#used) {
+      if (untilMs <= monotonicMs) {
+        this.#used.delete(other);
+      }
+    }
+    this.#used.set(peer, monotonicMs + beatLimits.routedMs);
+    if (known !== undefined && !this.#state.isLinked(peer)) {
+      known.nextMs = Math.min(known.nextMs, monotonicMs);
+    }
+    this.#chooseAnew();
+  }
+
   /** A dial was not even tried: it says nothing of the peer. */
   postponed(peer: PeerId, monotonicMs: number): void {
     const known = this.#candidates.get(peer);
@@ -235,8 +252,8 @@ export class DialPlan {
   }
 
   /** Candidates without a link that this node wants one to. */
-  #wanted(): (readonly [PeerId, Candidate])[] {
-    this.#chosen ??= chosenOf([...this.#candidates]);
+  #wanted(): NamedCandidate[] {
+    this.#chosen ??= chosenOf([...this.#candidates], this.#used);
     return (this.#isAlone() ? [...this.#candidates] : this.#chosen).filter(
       ([peer]) => !this.#dialling.has(peer) && !this.#state.isLinked(peer),
     );
@@ -255,12 +272,18 @@ export class DialPlan {
 /** What no other machine can mean. */
 const localAddress = /^\/(?:ip4\/(?:127\.|169\.254\.|0\.)|ip6\/(?:::1?\/|fe80:)|dns[46]?\/localhost\/)/i;
 
-/** Everybody, or in a large mesh those with the lowest scores that have not failed again and again. */
-function chosenOf(all: readonly (readonly [PeerId, Candidate])[]): readonly (readonly [PeerId, Candidate])[] {
+type NamedCandidate = readonly [PeerId, Candidate];
+
+/** Everybody, or in a large mesh those in use and those with the lowest scores that have not failed again and again. */
+function chosenOf(
+  all: readonly NamedCandidate[],
+  used: ReadonlyMap<PeerId, number>,
+): readonly NamedCandidate[] {
   if (!isLarge(all.length)) {
     return all;
   }
-  return [...all].sort(([, a], [, b]) => preference(a, b)).slice(0, meshLimits.chosenNeighbours);
+  const inOrder = [...all].sort(([, a], [, b]) => preference(a, b));
+  return inOrder.filter(([peer], index) => index < meshLimits.chosenNeighbours || used.has(peer));
 }
 
 function isLarge(candidates: number): boolean {
@@ -269,6 +292,6 @@ function isLarge(candidates: number): boolean {
 
 /** Negative if `a` is rather kept linked than `b`. */
 function preference(a: Candidate, b: Candidate): number {
-  const hasFailed = ({ failures }: Candidate): boolean => failures >= meshLimits.verdictDials;
+  const hasFailed = ({ failures }: Candidate): boolean => failures >= meshLimits.doubtfulDials;
   return Number(hasFailed(a)) - Number(hasFailed(b)) || (a.score < b.score ? -1 : 1);
 }

@@ -101,6 +101,7 @@ export function messageOfModel(model: RecordModel): ModelMessage {
     slots: model.slots ?? null,
     architecture: model.architecture ?? null,
     quantisation: model.quantisation ?? null,
+    abilities: [...model.abilities],
   };
 }
 
@@ -116,6 +117,11 @@ export function modelOfMessage(message: ModelMessage, path: string): RecordModel
     slots: countOf(`${path}.slots`, message.slots),
     architecture: wordOf(`${path}.architecture`, message.architecture),
     quantisation: wordOf(`${path}.quantisation`, message.quantisation),
+    abilities: fields.distinct(
+      `${path}.abilities`,
+      fields.list(`${path}.abilities`, message.abilities, limits.abilities, featureOfMessage),
+      (ability) => ability,
+    ),
   };
 }
 

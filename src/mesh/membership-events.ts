@@ -38,6 +38,8 @@ export type MembershipEvent =
   | { readonly type: 'woken' }
   /** An envelope made by this node itself (a revocation, a use) is to be taken and spread. */
   | { readonly type: 'publish'; readonly envelopes: readonly Uint8Array[] }
+  /** This node sends requests to a member: it wants a link to it for a while, and beats. `addresses` are hearsay. */
+  | { readonly type: 'routed'; readonly peer: PeerId; readonly addresses: readonly string[] }
   /** This node leaves the mesh for good. */
   | { readonly type: 'leave' };
 
@@ -64,6 +66,12 @@ export type MembershipNotice =
   /** A member can be talked to: both sides have admitted each other. */
   | { readonly type: 'up'; readonly peer: PeerId }
   | { readonly type: 'down'; readonly peer: PeerId }
+  /** A neighbour says nothing any more, or its last link broke: it may come back at any moment. */
+  | { readonly type: 'silent'; readonly peer: PeerId }
+  /** It does, over the link that there was. */
+  | { readonly type: 'heard'; readonly peer: PeerId }
+  /** Nobody who was asked hears of a silent one: this node does not wait for it any more. */
+  | { readonly type: 'gone'; readonly peer: PeerId }
   /** The table of records has changed for these peers. */
   | { readonly type: 'changed'; readonly peers: readonly PeerId[] }
   /** A member's own word that it has left. */

@@ -11,9 +11,11 @@ import type { Random } from '../util/random.ts';
 import { Admissions } from './admissions.ts';
 import { DialPlan } from './dial-plan.ts';
 import { jittered } from './jitter.ts';
+import { Liveness, type Vitals } from './liveness.ts';
 import type { HearingVerdict, MembershipEffect, MembershipEvent, Now } from './membership-events.ts';
 import type { MembershipMemory } from './membership-memory.ts';
-import type { MeshMessage, PeerAddresses } from './message.ts';
+import type { Beat, BeatAnswer, MeshMessage, PeerAddresses, Probe, ProbeAnswer } from './message.ts';
+import type { ModelLoad } from './model-load.ts';
 import { Outbox } from './outbox.ts';
 import { OwnNode } from './own-node.ts';
 import { OwnRecord } from './own-record.ts';
@@ -44,6 +46,10 @@ export interface MembershipInit {
   readonly issuer?: Issuer;
   readonly random: Random;
   readonly readers?: Readers;
+  /** What this node's models have to do at the moment; absent: nothing. Asked for each beat. */
+  readonly loads?: () => readonly ModelLoad[];
+  /** False: no beats (see LivenessParts). */
+  readonly beats?: boolean;
 }
 
 /** One member, as this node sees it. */
@@ -51,8 +57,10 @@ export interface MemberView {
   readonly record: PeerRecord;
   readonly certificate: Certificate;
   readonly status: MemberStatus;
-  /** Both sides have admitted each other over a link that stands. */
+  /** Both sides have admitted each other over a link that stands, and it is heard. */
   readonly isUp: boolean;
+  /** It was a neighbour, and is heard no more. */
+  readonly isSilent: boolean;
 }
 
 export class Membership {
@@ -66,6 +74,7 @@ export class Membership {
   readonly #shared: SharedState;
   readonly #plan: DialPlan;
   readonly #sharing: Sharing;
+  readonly #liveness: Liveness;
   readonly #admissions: Admissions;
   #syncMs = 0;
   #sweepMs = 0;
@@ -111,8 +120,16 @@ export class Membership {
       random,
     };
     this.#sharing = new Sharing(parts);
+    const { loads = () => [], beats = true } = init;
+    this.#liveness = new Liveness({ ...parts, sharing: this.#sharing, loads, beats });
     const knownPeers = (most: number): PeerAddresses[] => this.#knownPeers(most);
-    this.#admissions = new Admissions({ ...parts, trust, sharing: this.#sharing, knownPeers });
+    this.#admissions = new Admissions({
+      ...parts,
+      trust,
+      sharing: this.#sharing,
+      liveness: this.#liveness,
+      knownPeers,
+    });
   }
 
   /** Monotonic time by which the next `woken` is wanted. */
@@ -120,7 +137,8 @@ export class Membership {
     const never = Number.POSITIVE_INFINITY;
     const announceMs = this.#own.isMember ? this.#own.record.dueMs : never;
     const dialMs = this.#own.isExpelled ? never : (this.#plan.nextMs() ?? never);
-    return Math.min(announceMs, dialMs, this.#syncMs, this.#sweepMs, this.#sessions.nextMs());
+    const liveMs = this.#liveness.nextMs();
+    return Math.min(announceMs, dialMs, this.#syncMs, this.#sweepMs, this.#sessions.nextMs(), liveMs);
   }
 
   /** This node's own, which a renewal replaces. */
@@ -140,6 +158,7 @@ export class Membership {
 
   /** Takes one event and says what is to be done, in this order. */
   step(event: MembershipEvent, now: Now): MembershipEffect[] {
+    this.#liveness.begin(now);
     this.#take(event, now);
     return this.#settle(now);
   }
@@ -150,6 +169,7 @@ export class Membership {
     envelope: Uint8Array,
     now: Now,
   ): { readonly verdict: HearingVerdict; readonly effects: MembershipEffect[] } {
+    this.#liveness.begin(now);
     const verdict = verdictOf(this.#sharing.receive(envelope, peer, now));
     return { verdict, effects: this.#settle(now) };
   }
@@ -172,14 +192,23 @@ export class Membership {
   /** Every member that is known, this node included. */
   view(now: Now): MemberView[] {
     return [...this.#shared.table.entries()].flatMap(({ record, certificate }) => {
-      const isTalkedTo = (peer: PeerId): boolean => peer === this.#own.peer || this.isUp(peer);
-      const status = this.#shared.table.status(record.peerId, now.wallMs, isTalkedTo);
-      return status === undefined ? [] : [{ record, certificate, status, isUp: this.isUp(record.peerId) }];
+      const { peerId } = record;
+      const isSilent = this.#liveness.isSilent(peerId);
+      const isUp = this.isUp(peerId) && !isSilent;
+      const isTalkedTo = (peer: PeerId): boolean => peer === this.#own.peer || isUp;
+      const status = this.#shared.table.status(peerId, now.wallMs, isTalkedTo);
+      return status === undefined ? [] : [{ record, certificate, status, isUp, isSilent }];
     });
   }
 
+  /** Both sides have admitted each other over a link that stands. */
   isUp(peer: PeerId): boolean {
     return this.#sessions.isUp(peer);
+  }
+
+  /** What the beats of a neighbour say of it; undefined of whoever is none. */
+  vitals(peer: PeerId, now: Now): Vitals | undefined {
+    return this.#liveness.vitals(peer, now.monotonicMs);
   }
 
   /** The role in which a linked peer was admitted; undefined: it is not. What the gate asks. */
@@ -203,7 +232,7 @@ export class Membership {
         break;
       case 'dial-failed':
         if (event.isTried) {
-          this.#admissions.dialFailed(event.peer, now);
+          this.#plan.failed(event.peer, now.monotonicMs);
         } else {
           this.#plan.postponed(event.peer, now.monotonicMs);
         }
@@ -224,6 +253,11 @@ export class Membership {
         for (const bytes of event.envelopes) {
           this.#sharing.publish(readEnvelope(bytes, this.#trust.meshId), now);
         }
+        break;
+      case 'routed':
+        this.#plan.suggest([{ peerId: event.peer, addresses: event.addresses }], now.monotonicMs);
+        this.#plan.use(event.peer, now.monotonicMs);
+        this.#liveness.routed(event.peer, now);
         break;
       case 'leave':
         this.#sharing.leave(now);
@@ -256,6 +290,7 @@ export class Membership {
     } else if (message.type === 'refused') {
       this.#admissions.refused(session, message, now);
     } else if (isUp(session)) {
+      this.#liveness.heard(peer, now);
       this.#receivedFromMember(session, message, now);
     }
   }
@@ -274,10 +309,13 @@ export class Membership {
       }
     } else if (message.type === 'renewal') {
       this.#renew(acceptRenewal(message, this.#own, this.#trust, now), now);
+    } else if (isVital(message)) {
+      this.#liveness.take(session.peer, message, now);
     }
   }
 
   #woken(now: Now): void {
+    this.#liveness.woken(now);
     this.#admissions.closeOverdue(now);
     this.#admissions.repeatUnanswered(now);
     if (this.#own.isMember && this.#own.record.dueMs <= now.monotonicMs) {
@@ -365,6 +403,10 @@ export class Membership {
   #syncDelay(): number {
     return jittered(this.#own.isClient ? meshLimits.clientSyncMs : meshLimits.syncMs, this.#random);
   }
+}
+
+function isVital(message: MeshMessage): message is Beat | BeatAnswer | Probe | ProbeAnswer {
+  return ['beat', 'beat-answer', 'probe', 'probe-answer'].includes(message.type);
 }
 
 /** A remembered certificate of this node; nothing if it is none. */

@@ -10,6 +10,7 @@ import { meshLimits, pipeLimits } from '../util/limits.ts';
 import type { Logger } from '../util/logging.ts';
 import type { Broadcast } from './broadcast.ts';
 import { JoinWatch } from './join-watch.ts';
+import type { Vitals } from './liveness.ts';
 import type { Membership, MemberView } from './membership.ts';
 import type {
   HearingVerdict,
@@ -32,8 +33,17 @@ export interface MeshInit {
   /** Peers that must be tried before a join is given up. */
   readonly bootstrap: readonly PeerId[];
   readonly isClient: boolean;
+  readonly contacts?: ContactListener;
   readonly clock: Clock;
   readonly log: Logger;
+}
+
+/** Hears what comes of contacts with peers, for the owner to see; nothing is decided by it. */
+export interface ContactListener {
+  /** A dial was tried and came to nothing; `data.attempts` say where. */
+  dialFailed(peer: PeerId, error: MeshnodeError): void;
+  /** A greeting has come that tells the time of the peer, milliseconds of Unix time. */
+  toldTime(peer: PeerId, clockMs: number): void;
 }
 
 export class Mesh {
@@ -61,7 +71,12 @@ export class Mesh {
       network,
       clock,
       log,
-      deliver: (peer, message, link) => this.#tell({ type: 'message', peer, message }, link),
+      deliver: (peer, message, link) => {
+        if (message.type === 'hello' || message.type === 'admitted') {
+          init.contacts?.toldTime(peer, message.clockMs);
+        }
+        this.#tell({ type: 'message', peer, message }, link);
+      },
       onLost: (peer) => this.#tell({ type: 'lost', peer }),
       isAdmitted: (peer) => membership.roleOf(peer) !== undefined,
       whenUp: (peer, signal) => this.#whenUp(peer, signal),
@@ -99,6 +114,16 @@ export class Mesh {
 
   members(): MemberView[] {
     return this.#membership.view(this.#now());
+  }
+
+  /** What the beats of a neighbour say of it; undefined of whoever is none. */
+  vitals(peer: PeerId): Vitals | undefined {
+    return this.#membership.vitals(peer, this.#now());
+  }
+
+  /** Says that this node sends requests to a member: it is linked to it for a while, and beats it. */
+  routed(peer: PeerId, addresses: readonly string[] = []): void {
+    this.#tell({ type: 'routed', peer, addresses });
   }
 
   setFacts(facts: LocalFacts): void {
@@ -232,8 +257,11 @@ export class Mesh {
     this.#notices.emit(notice);
   }
 
-  /** Admission goes over join; what members share goes over gossip, which is closed to clients. */
+  /** Admission goes over join; what members share goes over gossip, which is closed to clients; beats wait for neither. */
   #protocolFor(peer: PeerId, { type }: MeshMessage): PipeProtocol {
+    if (type === 'beat' || type === 'beat-answer' || type === 'probe' || type === 'probe-answer') {
+      return protocols.heartbeat;
+    }
     const isAdmission = type === 'hello' || type === 'admitted' || type === 'refused';
     const isWithClient = this.#init.isClient || this.#membership.roleOf(peer) === 'client';
     const usesJoin = isAdmission || isWithClient || !this.#membership.isUp(peer);
@@ -244,10 +272,12 @@ export class Mesh {
     try {
       await this.#init.network.dial(peer, addresses, this.#stopping.signal);
     } catch (thrown) {
-      const { code, message, details } = asMeshnodeError(thrown, 'peer_unreachable');
+      const error = asMeshnodeError(thrown, 'peer_unreachable');
+      const { code, message, details } = error;
       const isTried = details.data?.['backedOffMs'] === undefined;
       this.#init.log.debug({ peer, code, err: thrown }, 'a dial came to nothing');
       if (isTried) {
+        this.#init.contacts?.dialFailed(peer, error);
         this.#join.dialFailed(peer, code, message);
       }
       this.#tell({ type: 'dial-failed', peer, code, isTried });

@@ -1,5 +1,5 @@
-// The messages of `/meshnode/join/1` and `/meshnode/gossip/1`: the one writer and the one reader of their bytes,
-// without the length before them, which is the stream's.
+// The messages of `/meshnode/join/1`, `/meshnode/gossip/1` and `/meshnode/heartbeat/1`: the one writer and the one reader
+// of their bytes, without the length before them, which is the stream's.
 import { publicKeyOf } from '../trust/keys.ts';
 import { assertInvariant, MeshnodeError } from '../util/errors.ts';
 import { meshMessageLimits as limits, trustLimits } from '../util/limits.ts';
@@ -16,6 +16,13 @@ import {
   type RefusedMessage,
   type WantMessage,
 } from '../wire/mesh-messages.ts';
+import {
+  beatOfMessage,
+  messageOfBeat,
+  messageOfProbe,
+  probeAnswerOfMessage,
+  probeOfMessage,
+} from './beat-codec.ts';
 import { bitmapBytes, bucketCount, hashBytes, type ItemVersion, itemKeyBytes } from './digest.ts';
 import { FieldReader } from './field-reader.ts';
 import type {
@@ -77,6 +84,14 @@ export function readMessage(bytes: Uint8Array): MeshMessage {
         type: 'renewal',
         certificate: fields.blob('certificate', message.renewal?.certificate, trustLimits.certificateBytes),
       };
+    case 'beat':
+      return beatOfMessage('beat', message.beat ?? {});
+    case 'beatAnswer':
+      return beatOfMessage('beat-answer', message.beatAnswer ?? {});
+    case 'probe':
+      return probeOfMessage(message.probe ?? {});
+    case 'probeAnswer':
+      return probeAnswerOfMessage(message.probeAnswer ?? {});
     default:
       return { type: 'unknown' };
   }
@@ -139,6 +154,14 @@ function messageOf(message: MeshMessage): MessageMessage {
       return { items: { envelopes: [...message.envelopes] } };
     case 'renewal':
       return { renewal: { certificate: message.certificate } };
+    case 'beat':
+      return { beat: messageOfBeat(message) };
+    case 'beat-answer':
+      return { beatAnswer: messageOfBeat(message) };
+    case 'probe':
+      return { probe: messageOfProbe(message) };
+    case 'probe-answer':
+      return { probeAnswer: { nonce: message.nonce } };
     case 'unknown':
       throw new MeshnodeError('internal', 'A message of unknown type cannot be sent.');
   }

@@ -1,7 +1,8 @@
-// The messages of `/meshnode/join/1` and `/meshnode/gossip/1` as plain values. What follows on what is the
-// membership machine's; their bytes are message-codec.ts's.
+// The messages of `/meshnode/join/1`, `/meshnode/gossip/1` and `/meshnode/heartbeat/1` as plain values. What follows on
+// what is the membership machine's; their bytes are message-codec.ts's.
 import type { MeshId, PeerId } from '../trust/keys.ts';
 import type { ItemVersion } from './digest.ts';
+import type { ModelLoad } from './model-load.ts';
 
 export type MeshMessage =
   | Hello
@@ -13,6 +14,10 @@ export type MeshMessage =
   | Want
   | Items
   | Renewal
+  | Beat
+  | BeatAnswer
+  | Probe
+  | ProbeAnswer
   /** Of a later version; to be ignored. */
   | { readonly type: 'unknown' };
 
@@ -101,4 +106,33 @@ export interface Renewal {
   readonly type: 'renewal';
   /** Encoded Certificate; not yet verified. */
   readonly certificate: Uint8Array;
+}
+
+/** I am here, and this busy. */
+export interface Beat {
+  readonly type: 'beat';
+  /** 8 random bytes, which the answer returns. */
+  readonly nonce: Uint8Array;
+  /** Models that have something to do; the others are idle. */
+  readonly loads: readonly ModelLoad[];
+}
+
+/** Your beat has come. */
+export interface BeatAnswer {
+  readonly type: 'beat-answer';
+  readonly nonce: Uint8Array;
+  readonly loads: readonly ModelLoad[];
+}
+
+/** Does this member answer you? I hear nothing of it. */
+export interface Probe {
+  readonly type: 'probe';
+  readonly nonce: Uint8Array;
+  readonly subject: PeerId;
+}
+
+/** It does. */
+export interface ProbeAnswer {
+  readonly type: 'probe-answer';
+  readonly nonce: Uint8Array;
 }

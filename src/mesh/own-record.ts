@@ -100,12 +100,14 @@ export class OwnRecord {
     return true;
   }
 
-  /** Somebody holds this version of the node dead: say something newer. */
-  refute(seen: RecordVersion, now: Now): void {
-    if (seen.epoch === this.#version.epoch && seen.sequence >= this.#version.sequence) {
+  /** Somebody holds this version of the node dead: say something newer. False: that was done. */
+  refute(seen: RecordVersion, now: Now): boolean {
+    const isNews = seen.epoch === this.#version.epoch && seen.sequence >= this.#version.sequence;
+    if (isNews) {
       this.#version = { epoch: seen.epoch, sequence: seen.sequence };
       this.hurry(now);
     }
+    return isNews;
   }
 
   /** The last word of this node in this mesh. */

@@ -13,7 +13,7 @@ import type { Logger } from '../util/logging.ts';
 import type { MeshMessage } from './message.ts';
 import { encodeMessage, readMessage } from './message-codec.ts';
 
-export type PipeProtocol = typeof protocols.join | typeof protocols.gossip;
+export type PipeProtocol = typeof protocols.join | typeof protocols.gossip | typeof protocols.heartbeat;
 
 export interface PeerPipesInit {
   readonly network: Network;
@@ -52,16 +52,20 @@ export class PeerPipes {
     const options = { streamsPerPeer: pipeLimits.streamsPerPeer };
     network.handle(protocols.join, (stream) => this.#receive(stream), options);
     network.handle(protocols.gossip, (stream) => this.#receive(stream), options);
+    network.handle(protocols.heartbeat, (stream) => this.#receive(stream), options);
   }
 
   /**
    * Queues a message, for the link with the id `link` if it answers what came by that. A peer that does not read for
-   * long loses what waits for it.
+   * long loses what waits for it; of beats it misses some, for a late one says nothing.
    */
   send(peer: PeerId, protocol: PipeProtocol, message: MeshMessage, link?: string): void {
     const pipe = this.#pipeFor(peer, protocol, link);
     if (pipe.queuedBytes > pipeLimits.queuedBytes) {
       pipe.stream?.abort(new MeshnodeError('stream_broken', 'The peer does not read what it is told.'));
+      return;
+    }
+    if (protocol === protocols.heartbeat && pipe.queue.length >= pipeLimits.queuedBeats) {
       return;
     }
     const bytes = encodeMessage(message);
@@ -163,7 +167,7 @@ export class PeerPipes {
   async #receive(stream: PeerStream): Promise<void> {
     const { clock, deliver, isAdmitted, whenUp, network, log } = this.#init;
     const { peer, protocol } = stream;
-    if (protocol === protocols.gossip) {
+    if (protocol !== protocols.join) {
       await whenUp(peer, this.#stopping.signal);
     }
     const { strangerMessageBytes, messageBytes, messageMs } = pipeLimits;

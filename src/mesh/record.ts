@@ -69,6 +69,8 @@ export interface RecordModel {
   readonly slots: number | undefined;
   readonly architecture: string | undefined;
   readonly quantisation: string | undefined;
+  /** Kinds of request that it answers and features of its engine, or what a later version knows; no word twice. */
+  readonly abilities: readonly string[];
 }
 
 /** Decayed number of requests for a model, as of the record's `issuedMs`. Of the precision of a float32. */

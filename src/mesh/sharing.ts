@@ -33,6 +33,8 @@ export class Sharing {
   #hasConflict = false;
   /** This run has raised its epoch above one that it met. */
   #hasOutlived = false;
+  /** Somebody holds this node dead: its next word must not wait for a broadcast or a comparison. */
+  #isContradicted = false;
 
   constructor(parts: SharingParts) {
     this.#parts = parts;
@@ -63,20 +65,21 @@ export class Sharing {
         this.#metMyself(taken.record, now);
         break;
       case 'own-death':
-        own.record.refute(taken.version, now);
+        this.#isContradicted = own.record.refute(taken.version, now) || this.#isContradicted;
         break;
     }
     return taken;
   }
 
-  /** Takes and spreads what this node has signed itself. */
-  publish(envelope: Envelope, now: Now): void {
+  /** Takes and spreads what this node has signed itself; false: it would not be taken. */
+  publish(envelope: Envelope, now: Now): boolean {
     const received = this.receive(envelope.bytes, this.#parts.own.peer, now);
-    if (!isRefusal(received)) {
-      this.#flood(envelope, this.#parts.own.peer);
-      this.#parts.outbox.broadcast(envelope.bytes);
-      this.#parts.outbox.remember();
+    if (isRefusal(received)) {
+      return false;
     }
+    this.#parts.outbox.broadcast(envelope.bytes);
+    this.#parts.outbox.remember();
+    return true;
   }
 
   /** Says what this node is now. */
@@ -93,15 +96,15 @@ export class Sharing {
     this.#flood(envelope, own.peer);
   }
 
-  /** Tells the mesh that a neighbour cannot be reached any more. */
+  /** Tells the mesh that a neighbour cannot be reached any more; false: this node has said too much of late. */
   pronounceDead(
     { peerId, epoch, sequence, expiresMs }: PeerRecord,
     certificate: Certificate,
     now: Now,
-  ): void {
+  ): boolean {
     const atMs = Math.floor(now.wallMs);
     const death = { subject: peerId, epoch, sequence, atMs, expiresMs };
-    this.publish(sealDeath(death, certificate.meshId, this.#parts.own.key), now);
+    return this.publish(sealDeath(death, certificate.meshId, this.#parts.own.key), now);
   }
 
   #tellOwn(envelope: Envelope, now: Now): void {
@@ -122,6 +125,10 @@ export class Sharing {
     }
     outbox.changed(own.peer);
     outbox.broadcast(envelope.bytes);
+    if (this.#isContradicted) {
+      this.#isContradicted = false;
+      this.#flood(envelope, own.peer);
+    }
   }
 
   #learned({ record, envelope, first }: Extract<Taken, { what: 'record' }>, source: PeerId, now: Now): void {
@@ -134,7 +141,7 @@ export class Sharing {
     } else if (plan.member(peerId, addresses, now.monotonicMs)) {
       outbox.remember();
     }
-    // Who comes and who goes is told at once; the rest travels by broadcast and comparison.
+    // Who comes, who goes and who lives after all is told at once; the rest travels by broadcast and comparison.
     if (first || left) {
       this.#passOn(envelope, source);
     }

@@ -38,7 +38,7 @@ export interface Forgotten {
   readonly returns: 'likely' | 'doubtful' | 'none';
 }
 
-/** What an offered envelope did to the table. */
+/** What an offered envelope did to the table. `first`: of a node that was not known, or that somebody held dead. */
 export type OfferOutcome =
   | { readonly outcome: 'new'; readonly peer: PeerId; readonly first: boolean }
   | { readonly outcome: 'known' | 'older'; readonly peer: PeerId };
@@ -96,11 +96,11 @@ export class RecordTable {
     return this.#entries.size;
   }
 
-  /** How many nodes speak: have not left, and are heard of. */
+  /** How many nodes speak: have not left, are heard of, and are not held dead by two of their neighbours. */
   speakers(wallMs: number): number {
     let count = 0;
-    for (const { record, endMs } of this.#entries.values()) {
-      count += !record.left && endMs >= wallMs ? 1 : 0;
+    for (const entry of this.#entries.values()) {
+      count += this.#speaks(entry, wallMs) ? 1 : 0;
     }
     return count;
   }
@@ -137,8 +137,9 @@ export class RecordTable {
     }
     const rate = record.left ? this.#leaveRate : this.#recordRate;
     rate.count(record.peerId, wallMs);
+    const first = held === undefined || this.#verdicts(held.record) > this.#verdicts(record);
     this.#entries.set(record.peerId, { record, certificate, envelope, endMs: endOf(record, wallMs) });
-    return { outcome: 'new', peer: record.peerId, first: held === undefined };
+    return { outcome: 'new', peer: record.peerId, first };
   }
 
   /** Takes a neighbour's verdict. Throws `envelope_invalid`, `record_invalid` or `record_untimely`; whether it counts is asked later. */
@@ -160,6 +161,11 @@ export class RecordTable {
     const byAuthor = this.#deaths.get(subject) ?? new Map<PeerId, HeldDeath>();
     this.#deaths.set(subject, byAuthor.set(author, { death, envelope }));
     return { outcome: 'new', peer: subject, first: held === undefined };
+  }
+
+  /** Whether the mesh takes verdicts of `author` on `subject`: in a large one it may be linked with who is no neighbour. */
+  maySpeakOf(subject: PeerId, author: PeerId): boolean {
+    return this.#isVoice(author) && this.#areNeighbours(subject, author);
   }
 
   /** What is to be thought of a node. `linked` nodes are alive whatever others say: we talk to them. */
@@ -300,13 +306,18 @@ export class RecordTable {
   /** Two, but one where only one other is alive to say it. */
   #verdictsNeeded(subject: PeerId, wallMs: number): number {
     let voices = 0;
-    for (const { record, endMs } of this.#entries.values()) {
-      const alive = !record.left && endMs >= wallMs;
-      if (alive && record.peerId !== subject && record.role !== 'client' && ++voices === 2) {
+    for (const entry of this.#entries.values()) {
+      const { peerId, role } = entry.record;
+      if (peerId !== subject && role !== 'client' && this.#speaks(entry, wallMs) && ++voices === 2) {
         return 2;
       }
     }
     return 1;
+  }
+
+  /** Without asking who else speaks, which would ask this of each other again: who is held dead by one alone speaks. */
+  #speaks({ record, endMs }: TableEntry, wallMs: number): boolean {
+    return !record.left && endMs >= wallMs && this.#verdicts(record) < 2;
   }
 }
 

@@ -8,20 +8,12 @@ import type { Hardware } from '../engine/hardware/device.ts';
 import type { AttachedServer } from '../engine/openai-url.ts';
 import { isLoopbackHost } from '../http/loopback.ts';
 import { plainOutput } from '../inference/request.ts';
-import { asMeshnodeError, errorTable, MeshnodeError, systemErrorCode } from '../util/errors.ts';
+import { errorTable, MeshnodeError, systemErrorCode } from '../util/errors.ts';
 import { downloadLimits } from '../util/limits.ts';
 import { formatSize } from '../util/size.ts';
+import { type CheckResult, failed, failure, ok, warning } from './check-result.ts';
 import type { LoadedConfig } from './config.ts';
 import type { RunCard } from './data-folder.ts';
-
-export interface CheckResult {
-  readonly check: string;
-  readonly outcome: 'ok' | 'warning' | 'failed';
-  /** What was found, one sentence. */
-  readonly found: string;
-  /** What to do; absent if all is well. */
-  readonly hint?: string;
-}
 
 /** Oldest Node.js that runs the node; package.json says the same. */
 const leastNode = [22, 19] as const;
@@ -29,20 +21,6 @@ const leastNode = [22, 19] as const;
 const smallMemoryBytes = 1024 ** 3;
 /** Below this much free disk the smallest real models do not fit. */
 const smallDiskBytes = 4 * 1024 ** 3;
-
-const ok = (check: string, found: string): CheckResult => ({ check, outcome: 'ok', found });
-const warning = (check: string, found: string, hint: string): CheckResult => ({
-  check,
-  outcome: 'warning',
-  found,
-  hint,
-});
-const failed = (check: string, found: string, hint: string): CheckResult => ({
-  check,
-  outcome: 'failed',
-  found,
-  hint,
-});
 
 /** `version` as process.versions.node has it. */
 export function checkNode(version: string): CheckResult {
@@ -186,8 +164,7 @@ async function attempt(check: string, work: () => Promise<CheckResult>): Promise
   try {
     return await work();
   } catch (thrown) {
-    const error = asMeshnodeError(thrown);
-    return failed(check, error.message, error.hint);
+    return failure(check, thrown);
   }
 }
 

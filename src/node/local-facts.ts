@@ -2,7 +2,14 @@
 // is left out by the mesh.
 import type { Hardware } from '../engine/hardware/device.ts';
 import type { InferenceKind } from '../inference/request.ts';
-import { type Demand, type LocalFacts, noFacts, type RecordModel } from '../mesh/record.ts';
+import {
+  type Demand,
+  type LocalFacts,
+  type Neighbour,
+  noFacts,
+  type RecordModel,
+  type Served,
+} from '../mesh/record.ts';
 import type { ModelStatus } from '../serving/model-status.ts';
 
 /** What the rest of the node tells its mesh part. */
@@ -14,10 +21,17 @@ export interface FactsSource {
   readonly models: readonly ModelStatus[];
   /** What this node's users asked for. */
   readonly demand: readonly Demand[];
+  /** What its models answered for other nodes. */
+  readonly served: readonly Served[];
 }
 
-export function localFacts(source: FactsSource, addresses: readonly string[]): LocalFacts {
-  const { name, version, hardware, models, demand } = source;
+/** `neighbours` are those whose distance is told. */
+export function localFacts(
+  source: FactsSource,
+  addresses: readonly string[],
+  neighbours: readonly Neighbour[],
+): LocalFacts {
+  const { name, version, hardware, models, demand, served } = source;
   return {
     ...noFacts,
     name,
@@ -32,8 +46,18 @@ export function localFacts(source: FactsSource, addresses: readonly string[]): L
     })),
     models: models.flatMap((status) => recordModel(status) ?? []),
     // A fading number changes all the time; what is told of it need not.
-    demand: demand.map(({ model, requests }) => ({ model, requests: Number(requests.toPrecision(2)) })),
+    demand: demand.map(({ model, requests }) => ({ model, requests: rounded(requests) })),
+    served: served.map((claim) => ({ ...claim, requests: rounded(claim.requests) })),
+    neighbours: neighbours.map(({ peerId, rttP50Ms, rttP95Ms }) => ({
+      peerId,
+      rttP50Ms: rounded(rttP50Ms),
+      rttP95Ms: rounded(rttP95Ms),
+    })),
   };
+}
+
+function rounded(value: number): number {
+  return Number(value.toPrecision(2));
 }
 
 /** The model as others hear of it; undefined if there is nothing to be asked. */
@@ -53,6 +77,7 @@ function recordModel(status: ModelStatus): RecordModel | undefined {
     slots: capabilities?.slots,
     architecture: undefined,
     quantisation: undefined,
+    abilities: [...(capabilities?.kinds ?? []), ...(capabilities?.features ?? [])],
   };
 }
 

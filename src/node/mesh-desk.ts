@@ -6,11 +6,12 @@ import type {
   ManagedMesh,
   MeshStatus,
   PathFigures,
-  PathView,
   PeerView,
+  PingRequest,
   PingView,
   RevokedView,
 } from '../console/mesh-port.ts';
+import type { ListedModel } from '../dispatch/model-directory.ts';
 import type { MemberView } from '../mesh/membership.ts';
 import type { Link, PathKind } from '../net/network.ts';
 import type { Issuer } from '../trust/certificate.ts';
@@ -25,12 +26,16 @@ import type { Random } from '../util/random.ts';
 import { measureThroughput } from './measure.ts';
 import { issuerOf } from './mesh-entry.ts';
 import type { MeshPart } from './mesh-part.ts';
+import { meshSummary } from './mesh-summary.ts';
 import { findPeer } from './peer-names.ts';
+import { pathView, peerView } from './peer-view.ts';
 
 export interface MeshDeskComponents {
   readonly identity: KeyPair;
   readonly clock: Clock;
   readonly random: Random;
+  /** What can be asked for, on any node. */
+  readonly models: () => readonly ListedModel[];
   /** Hears that the node has left. */
   readonly onLeft: () => void;
 }
@@ -50,12 +55,18 @@ export class MeshDesk implements ManagedMesh {
       return undefined;
     }
     const { meshId, role, state, expelled, entry } = this.#part;
-    const { network, mesh, membership } = this.#part.parts;
+    const { network, mesh, membership, watch } = this.#part.parts;
+    const summary = meshSummary({
+      members: mesh.members(),
+      stateOf: (member) => watch.stateOf(member),
+      models: this.#components.models(),
+      wallMs: this.#components.clock.wallMs(),
+    });
     return {
       meshId,
       role,
       state,
-      members: mesh.members().filter(({ status }) => status === 'alive').length,
+      ...summary,
       addresses: network.addresses(),
       holdsMeshKey: entry.meshKey !== undefined,
       certificateExpiresAt: new Date(membership.certificate.expiresMs).toISOString(),
@@ -64,7 +75,7 @@ export class MeshDesk implements ManagedMesh {
   }
 
   async peers(): Promise<readonly PeerView[]> {
-    return Promise.all(this.#others().map((view) => this.#peerView(view)));
+    return this.#others().map((member) => this.#peerView(member));
   }
 
   /** Whether this node may make members, and has an address to be found at. */
@@ -108,7 +119,7 @@ export class MeshDesk implements ManagedMesh {
     return { peer: { peerId, name }, statements, ...(open === undefined ? {} : { invite: open }) };
   }
 
-  async ping(peer: string, count: number, signal: AbortSignal): Promise<PingView> {
+  async ping({ peer, count, throughput }: PingRequest, signal: AbortSignal): Promise<PingView> {
     const { record } = this.#find(peer);
     const { peerId, name } = record;
     const links = this.#links(peerId);
@@ -118,7 +129,10 @@ export class MeshDesk implements ManagedMesh {
     const paths: PathFigures[] = [];
     // One after the other: measured together they would measure each other.
     for (const link of onePerPath(links)) {
-      paths.push(await this.#measure(link, count, signal));
+      const figures = await this.#roundTrips(link, count, signal);
+      const { path } = link;
+      const bytesPerSecond = throughput ? await this.#throughput(peerId, path, signal) : undefined;
+      paths.push({ ...figures, ...(bytesPerSecond === undefined ? {} : { bytesPerSecond }) });
     }
     return { peerId, name, count, paths };
   }
@@ -134,27 +148,21 @@ export class MeshDesk implements ManagedMesh {
     this.#components.onLeft();
   }
 
-  async #peerView(view: MemberView): Promise<PeerView> {
-    const { record, isUp } = view;
-    const { watch } = this.#part.parts;
-    const rttMs = isUp ? await this.#part.rttMs(record.peerId) : undefined;
-    const { peerId, role, version, features, addresses } = record;
-    return {
-      ...{ peerId, name: watch.nameOf(view), role, version, features, addresses },
-      state: watch.stateOf(view),
-      paths: this.#links(peerId).map(pathView),
-      ...(rttMs === undefined ? {} : { rttMs }),
-      devices: record.devices.map(({ bandwidthBytes: _bandwidth, ...device }) => device),
-      models: record.models.map(({ name: model, digest, state, kind }) => ({
-        name: model,
-        ...(digest === undefined ? {} : { digest }),
-        ...(state === undefined ? {} : { state }),
-        ...(kind === undefined ? {} : { kind }),
-      })),
-    };
+  #peerView(member: MemberView): PeerView {
+    const { peerId } = member.record;
+    const { mesh, watch, contacts } = this.#part.parts;
+    return peerView(member, {
+      name: watch.nameOf(member),
+      state: watch.stateOf(member),
+      links: this.#links(peerId),
+      vitals: mesh.vitals(peerId),
+      failure: contacts.failureOf(peerId),
+      told: contacts.timeOf(peerId),
+      nowMs: this.#components.clock.monotonicMs(),
+    });
   }
 
-  async #measure(link: Link, count: number, signal: AbortSignal): Promise<PathFigures> {
+  async #roundTrips(link: Link, count: number, signal: AbortSignal): Promise<PathFigures> {
     const { network } = this.#part.parts;
     const { peer, path } = link;
     const samples: number[] = [];
@@ -162,7 +170,6 @@ export class MeshDesk implements ManagedMesh {
       samples.push(await network.ping(peer, { path, signal }));
     }
     samples.sort((a, b) => a - b);
-    const bytesPerSecond = await this.#throughput(peer, path, signal);
     return {
       ...pathView(link),
       rttMs: {
@@ -170,7 +177,6 @@ export class MeshDesk implements ManagedMesh {
         least: samples[0] ?? Number.NaN,
         most: samples.at(-1) ?? Number.NaN,
       },
-      ...(bytesPerSecond === undefined ? {} : { bytesPerSecond }),
     };
   }
 
@@ -273,10 +279,6 @@ export class MeshDesk implements ManagedMesh {
       taken < maxUses && this.#components.clock.wallMs() <= grantExpiresMs + trustLimits.clockToleranceMs
     );
   }
-}
-
-function pathView({ path, direction, remoteAddress }: Link): PathView {
-  return { path, direction, remoteAddress };
 }
 
 function onePerPath(links: readonly Link[]): Link[] {

@@ -7,7 +7,7 @@ import { Membership } from '../mesh/membership.ts';
 import type { MembershipNotice } from '../mesh/membership-events.ts';
 import type { MembershipMemory } from '../mesh/membership-memory.ts';
 import { Mesh } from '../mesh/mesh.ts';
-import type { LocalFacts } from '../mesh/record.ts';
+import type { LocalFacts, Neighbour } from '../mesh/record.ts';
 import { createHost, type HostComponents, type HostOptions } from '../net/host.ts';
 import type { Gate, Network } from '../net/network.ts';
 import { expiryWarning } from '../trust/certificate.ts';
@@ -15,10 +15,10 @@ import { mayOpen } from '../trust/gate.ts';
 import { parseToken, type Token } from '../trust/invite.ts';
 import { checkSignature, type KeyPair, type MeshId, type PeerId } from '../trust/keys.ts';
 import type { Role } from '../trust/roles.ts';
-import { background, withTimeout } from '../util/async.ts';
+import { withTimeout } from '../util/async.ts';
 import type { Clock, Timer } from '../util/clock.ts';
 import { asMeshnodeError, MeshnodeError } from '../util/errors.ts';
-import { nodeLimits } from '../util/limits.ts';
+import { nodeLimits, recordLimits } from '../util/limits.ts';
 import type { Logger } from '../util/logging.ts';
 import type { Random } from '../util/random.ts';
 import type { NodeConfig } from './config-schema.ts';
@@ -28,7 +28,10 @@ import { type FactsSource, localFacts } from './local-facts.ts';
 import { serveMeasure } from './measure.ts';
 import { enterMesh, issuerOf, type MeshEntry } from './mesh-entry.ts';
 import type { MeshFolder } from './mesh-folder.ts';
-import { type PeerChange, PeerWatch } from './peer-watch.ts';
+import { type MeshDispatch, MeshTraffic } from './mesh-traffic.ts';
+import { PeerContacts } from './peer-contacts.ts';
+import { PeerEvents, roundedMs } from './peer-events.ts';
+import { PeerWatch } from './peer-watch.ts';
 
 export interface MeshPartInit {
   readonly config: Pick<NodeConfig, 'client' | 'listenPort' | 'bind' | 'announce' | 'transport'>;
@@ -41,6 +44,8 @@ export interface MeshPartInit {
   readonly events: EventLog;
   /** This node must not go on: another process has its key. */
   readonly onConflict: (error: MeshnodeError) => void;
+  /** Answers what peers ask, and is told of their models. */
+  readonly dispatch: MeshDispatch;
   readonly clock: Clock;
   readonly random: Random;
   readonly log: Logger;
@@ -52,6 +57,8 @@ export interface MeshParts {
   readonly membership: Membership;
   readonly mesh: Mesh;
   readonly watch: PeerWatch;
+  readonly contacts: PeerContacts;
+  readonly traffic: MeshTraffic;
 }
 
 export class MeshPart {
@@ -194,7 +201,10 @@ export class MeshPart {
     if (parts !== undefined) {
       const { clock, log } = this.#init;
       const slow = (): MeshnodeError => new MeshnodeError('internal', 'The network was slow to close.');
-      const closing = parts.mesh.stop().finally(() => parts.network.close());
+      const closing = parts.traffic
+        .stop()
+        .finally(() => parts.mesh.stop())
+        .finally(() => parts.network.close());
       await withTimeout(clock, nodeLimits.networkCloseMs, closing, slow).catch((err: unknown) =>
         log.warn({ err }, 'the network did not close cleanly'),
       );
@@ -215,7 +225,7 @@ export class MeshPart {
   }
 
   async #build(): Promise<MeshParts> {
-    const { identity, clock, random, log } = this.#init;
+    const { identity, dispatch, clock, random, log } = this.#init;
     const { entry } = this;
     let membership: Membership | undefined;
     const gate: Gate = (peer, protocol) => bothMayOpen(protocol, membership?.roleOf(peer), entry.role);
@@ -235,8 +245,10 @@ export class MeshPart {
       facts,
       check: checkSignature,
       random,
+      loads: () => dispatch.loads(),
     });
     serveMeasure(network, clock);
+    const contacts = new PeerContacts(clock);
     const mesh = new Mesh({
       membership,
       network,
@@ -244,15 +256,23 @@ export class MeshPart {
       remember: (memory) => this.#save(memory),
       bootstrap: entry.bootstrap.map(({ peerId }) => peerId),
       isClient,
+      contacts,
       clock,
       log,
+    });
+    const peerEvents = new PeerEvents({
+      rttMs: (peer) => mesh.vitals(peer)?.rtt?.p50Ms,
+      measure: (peer) => this.rttMs(peer),
+      emit: (fact) => this.isRunning && this.#init.events.emit(fact),
     });
     const watch = new PeerWatch({
       self: network.peerId,
       members: () => mesh.members(),
-      tell: (change) => background(this.#tellPeer(change), 'peer', log),
+      tell: (change) => peerEvents.tell(change),
     });
-    this.#parts = { network, membership, mesh, watch };
+    const isUp = (peer: PeerId): boolean => membership.isUp(peer);
+    const traffic = new MeshTraffic({ network, mesh, isUp, dispatch, isClient, clock, random, log });
+    this.#parts = { network, membership, mesh, watch, contacts, traffic };
     return this.#parts;
   }
 
@@ -275,10 +295,21 @@ export class MeshPart {
   }
 
   #facts(network: Network): LocalFacts {
-    return localFacts(this.#init.facts(), network.addresses());
+    return localFacts(this.#init.facts(), network.addresses(), this.#distances());
+  }
+
+  /** How far away the neighbours are, the nearest first. */
+  #distances(): Neighbour[] {
+    const { mesh } = this.#parts ?? {};
+    const distances = (mesh?.members() ?? []).flatMap(({ record: { peerId }, isUp }) => {
+      const rtt = isUp ? mesh?.vitals(peerId)?.rtt : undefined;
+      return rtt === undefined ? [] : [{ peerId, rttP50Ms: rtt.p50Ms, rttP95Ms: rtt.p95Ms }];
+    });
+    return distances.sort((a, b) => a.rttP50Ms - b.rttP50Ms).slice(0, recordLimits.neighbours);
   }
 
   #hear(notice: MembershipNotice): void {
+    this.#parts?.contacts.hear(notice);
     this.#parts?.watch.hear(notice);
     if (notice.type === 'key-conflict') {
       this.#init.onConflict(
@@ -300,27 +331,13 @@ export class MeshPart {
     }
   }
 
-  async #tellPeer(change: PeerChange): Promise<void> {
-    const { peerId, name, state, isUp } = change;
-    const rttMs = isUp ? await this.rttMs(peerId) : undefined;
-    if (this.#parts?.watch.isCurrent(change) === true) {
-      this.#init.events.emit({
-        event: 'peer',
-        peerId,
-        ...(name === undefined ? {} : { name }),
-        state,
-        ...(rttMs === undefined ? {} : { rttMs }),
-      });
-    }
-  }
-
   /** One round trip; undefined if the peer is slow to answer, or none of ours. */
   async rttMs(peer: PeerId): Promise<number | undefined> {
     const { clock } = this.#init;
     const slow = (): MeshnodeError => new MeshnodeError('peer_unreachable', 'The peer is slow to answer.');
     const ping = this.parts.network.ping(peer);
     const rttMs = await withTimeout(clock, nodeLimits.shownRttMs, ping, slow).catch(() => undefined);
-    return rttMs === undefined ? undefined : Math.round(rttMs * 100) / 100;
+    return rttMs === undefined ? undefined : roundedMs(rttMs);
   }
 
   /** Looks now and then at what changes without anybody saying so. */

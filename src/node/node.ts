@@ -150,7 +150,9 @@ class MeshNode implements RunningNode {
       log,
       serving: this.serving,
       peer: this.name,
+      peerId: () => this.peerId,
       onAsked: (model) => this.#demand.record(model, clock.wallMs()),
+      onServed: (caller, model) => this.#demand.seen(caller, model, clock.wallMs()),
     });
   }
 
@@ -270,11 +272,16 @@ class MeshNode implements RunningNode {
       facts: () => this.#facts(),
       events: this.events,
       onConflict: (error) => this.#giveUp(error),
+      dispatch: this.#dispatch,
       clock,
       random,
       log: log.child({ part: 'mesh' }),
     });
-    const desk = new MeshDesk(part, { identity, clock, random, onLeft: () => this.#leftMesh() });
+    const desk = new MeshDesk(part, {
+      ...{ identity, clock, random },
+      models: () => this.#dispatch.models(),
+      onLeft: () => this.#leftMesh(),
+    });
     this.#mesh = { part, desk };
     signal.throwIfAborted();
     await part.start(signal);
@@ -309,11 +316,13 @@ class MeshNode implements RunningNode {
       hardware: this.#hardware,
       models: this.serving.served().map(({ status }) => status),
       demand: this.#demand.claims(this.#components.clock.wallMs()),
+      served: this.#demand.servedClaims(this.#components.clock.wallMs()),
     };
   }
 
   async #closeListeners(drainMs: number): Promise<void> {
-    await Promise.all([this.#api?.close(drainMs), this.#console?.close(0)]);
+    const closing = [this.#api?.close(drainMs), this.#console?.close(0), this.#dispatch.drained(drainMs)];
+    await Promise.all(closing);
   }
 
   async #startApi(): Promise<void> {
@@ -459,6 +468,7 @@ class MeshNode implements RunningNode {
       apiUrl: this.apiUrl,
       ready: this.serving.readiness().ready,
       requestsInFlight: this.#dispatch.inFlight,
+      requestsOfPeers: this.#dispatch.inFlightOfPeers,
       residentBytes: process.memoryUsage.rss(),
       ...(this.#hardware === undefined ? {} : { hardware: this.#hardware }),
       ...(mesh === undefined ? {} : { mesh }),

@@ -4,7 +4,7 @@ import type { MemberView } from '../mesh/membership.ts';
 import type { MembershipNotice } from '../mesh/membership-events.ts';
 import type { PeerId } from '../trust/keys.ts';
 
-/** suspect: this node has lost a neighbour that the mesh does not hold dead yet. */
+/** suspect: this node hears nothing of a neighbour that the mesh does not hold dead yet. */
 export type PeerState = 'joined' | 'suspect' | 'dead' | 'left';
 
 export interface PeerChange {
@@ -22,8 +22,6 @@ export interface PeerWatchInit {
 
 export class PeerWatch {
   readonly #init: PeerWatchInit;
-  /** Neighbours whose link was lost, until they are back. */
-  readonly #lost = new Set<PeerId>();
   readonly #told = new Map<PeerId, PeerChange>();
 
   constructor(init: PeerWatchInit) {
@@ -31,19 +29,15 @@ export class PeerWatch {
   }
 
   hear(notice: MembershipNotice): void {
-    if (notice.type === 'up') {
-      this.#lost.delete(notice.peer);
-    } else if (notice.type === 'down') {
-      this.#lost.add(notice.peer);
-    } else if (notice.type === 'changed') {
+    if (notice.type === 'changed') {
       this.#look(notice.peers);
     }
   }
 
-  stateOf({ record, status, isUp }: MemberView): PeerState {
+  stateOf({ status, isSilent }: MemberView): PeerState {
     switch (status) {
       case 'alive':
-        return isUp || !this.#lost.has(record.peerId) ? 'joined' : 'suspect';
+        return isSilent ? 'suspect' : 'joined';
       case 'left':
         return 'left';
       case 'dead':
@@ -55,12 +49,6 @@ export class PeerWatch {
   /** What a peer is called; one that left keeps its name, though its last record has none. */
   nameOf({ record }: MemberView): string {
     return record.name || (this.#told.get(record.peerId)?.name ?? '');
-  }
-
-  /** Whether nothing else was told of the peer since. */
-  isCurrent(change: PeerChange): boolean {
-    const told = this.#told.get(change.peerId);
-    return told === undefined || told === change;
   }
 
   #look(peers: readonly PeerId[]): void {
@@ -79,7 +67,6 @@ export class PeerWatch {
       }
       if (view === undefined) {
         this.#told.delete(peerId);
-        this.#lost.delete(peerId);
       }
     }
   }

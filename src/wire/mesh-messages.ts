@@ -1,5 +1,5 @@
-// The protobuf messages of records and verdicts, `/meshnode/join/1` and `/meshnode/gossip/1` by short names, out of the
-// generated code.
+// The protobuf messages of records and verdicts, and of `/meshnode/join/1`, `/meshnode/gossip/1` and
+// `/meshnode/heartbeat/1`, by short names, out of the generated code.
 import './plain-integers.ts';
 import { meshnode } from './generated/mesh.js';
 
@@ -24,3 +24,6 @@ export type EntriesMessage = meshnode.mesh.v1.Entries.$Properties;
 export type EntryMessage = meshnode.mesh.v1.Entry.$Properties;
 export type WantMessage = meshnode.mesh.v1.Want.$Properties;
 export type ItemsMessage = meshnode.mesh.v1.Items.$Properties;
+export type BeatMessage = meshnode.mesh.v1.Beat.$Properties;
+export type ModelLoadMessage = meshnode.mesh.v1.ModelLoad.$Properties;
+export type ProbeMessage = meshnode.mesh.v1.Probe.$Properties;

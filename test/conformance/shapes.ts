@@ -181,6 +181,7 @@ export const model: z.ZodType<OpenAI.Model> = z.strictObject({
     state: z.string(),
     fraction: z.number().min(0).max(1).exactOptional(),
     eta_seconds: z.number().nonnegative().exactOptional(),
+    replicas: z.int().min(1),
     kinds: z.array(z.string()).exactOptional(),
     context: count.exactOptional(),
   }),

@@ -204,6 +204,7 @@ describe.each<Path>(['quic', 'tcp'])('over %s', (path) => {
       slots: 1,
       architecture: undefined,
       quantisation: undefined,
+      abilities: [],
     };
     const lies: readonly [what: string, said: (nowMs: number) => Partial<PeerRecord>, role?: Role][] = [
       ['yesterday', (nowMs) => ({ issuedMs: nowMs - dayMs, expiresMs: nowMs - dayMs + 120_000 })],

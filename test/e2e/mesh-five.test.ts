@@ -43,7 +43,7 @@ async function membersForPeople(at: MeshProcess): Promise<Named[]> {
   const [status, peers] = await Promise.all([at.run('status'), at.run('peers')]);
   const rows = tableRows(peers.stdout);
   expect(new Set(rows.map((row) => row['STATE']))).toEqual(new Set(['joined']));
-  expect(status.stdout).toMatch(new RegExp(`^Mesh [^\n]+ member +${rows.length + 1} members$`, 'm'));
+  expect(status.stdout).toMatch(new RegExp(`^Mesh [^\n]+ member +${rows.length + 1} members alive`, 'm'));
   const name = /^(\S+) · meshnode/.exec(status.stdout)?.[1] ?? '';
   const peerId = /^Peer (\S+)$/m.exec(status.stdout)?.[1] ?? '';
   const others = rows.map((row) => ({ peerId: row['PEER'] ?? '', name: row['NAME'] ?? '' }));

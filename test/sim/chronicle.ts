@@ -101,6 +101,11 @@ export class Chronicle {
     return this.#peers.get(peer)?.leftMs !== undefined;
   }
 
+  /** When it said that it leaves; undefined: it has not. */
+  leftMs(peer: PeerId): number | undefined {
+    return this.#peers.get(peer)?.leftMs;
+  }
+
   /** When it lost its place: by its own revocation, or by that of the last who invited or renewed it; undefined: it did not. */
   outSinceMs(peer: PeerId): number | undefined {
     const { revokedMs, givers = [] } = this.#peers.get(peer) ?? {};

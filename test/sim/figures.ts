@@ -44,6 +44,7 @@ function ordinaryFacts(name: string, change: number): LocalFacts {
     slots: 4,
     architecture: 'llama',
     quantisation: 'Q4_K_M',
+    abilities: [],
   });
   const device = { name: 'GPU of some kind', kind: 'cuda', totalBytes: 24e9, usableBytes: 23e9 };
   return {
@@ -186,6 +187,8 @@ function startMesh(size: number, seed: number, surroundings: Surroundings): Simu
         other?.address === undefined ? [] : [{ peerId: other.peer, addresses: [other.address] }],
       ),
       isFounder: true,
+      // A thousand nodes that beat each other would take hours, and beats cost each neighbour the same.
+      beats: false,
       random: randomStream(seed, `thoughts of ${number}`),
     });
     nodes.push(node);

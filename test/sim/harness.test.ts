@@ -150,6 +150,19 @@ describe('the virtual network', () => {
     ]);
   });
 
+  it.each([
+    ['process', ['failed b peer_unreachable']],
+    ['machine', []],
+  ] as const)('refuses a dial to a dead %s at once only if its machine runs', (died, told) => {
+    const { clock, network, a, b } = world();
+    network.detach(b, died);
+    network.dial(a, 'b', ['at-b']);
+    clock.runUntil(1_000);
+    expect(a.told).toEqual(told);
+    clock.runUntil(10_000);
+    expect(a.told).toEqual(['failed b peer_unreachable']);
+  });
+
   it('keeps what a short cut or a clog holds up, and delivers it in order', () => {
     const { clock, network, a, b, say, cut } = linkedWorld();
     const clog = cut(['a'], ['b'], false);

@@ -30,7 +30,16 @@ export type InvariantName =
   | 'linked'
   | 'out-means-out'
   | 'gone-means-gone'
-  | 'uses-counted';
+  | 'uses-counted'
+  /** Who lives: liveness-invariants.ts. */
+  | 'silent-for-cause'
+  | 'silent-in-time'
+  | 'gone-in-time'
+  | 'no-false-death'
+  | 'heard-again'
+  | 'rtt-true'
+  | 'no-voice'
+  | 'rests';
 
 export class InvariantViolation extends Error {
   readonly invariant: InvariantName;

@@ -1,8 +1,8 @@
 // `node test/sim/main.ts --seeds 2000 --from 1`: runs seeds and prints a table of what failed. With `--trace N` the
-// first failing seed is cut down and its last N lines are printed.
+// first failing seed is cut down and its last N lines are printed. `--lives`: scenarios about who lives.
 import { parseArgs } from 'node:util';
 import { shrink } from './shrink.ts';
-import { type Outcome, runSeed } from './simulation.ts';
+import { type Outcome, runLivenessSeed, runSeed } from './simulation.ts';
 
 const { values } = parseArgs({
   options: {
@@ -10,6 +10,7 @@ const { values } = parseArgs({
     from: { type: 'string', default: process.env['SIM_SEED'] ?? '1' },
     nodes: { type: 'string', default: '12' },
     trace: { type: 'string', default: '40' },
+    lives: { type: 'boolean', default: false },
   },
 });
 const [seeds, from, mostNodes, traceLines] = [values.seeds, values.from, values.nodes, values.trace].map(
@@ -21,7 +22,7 @@ const invariants = new Map<string, number>();
 let steps = 0;
 const startedMs = performance.now();
 for (let seed = from; seed < from + seeds; seed += 1) {
-  const outcome = runSeed(seed, { traceLines: 0, mostNodes });
+  const outcome = (values.lives ? runLivenessSeed : runSeed)(seed, { traceLines: 0, mostNodes });
   steps += outcome.steps;
   if (outcome.failure !== undefined) {
     const { message, invariant, atMs } = outcome.failure;

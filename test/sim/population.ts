@@ -218,6 +218,7 @@ export class Population {
       isFounder,
       ...(memory === undefined ? {} : { memory }),
       ...(issuer === undefined ? {} : { issuer }),
+      beats: this.#scenario.beats,
       random: randomStream(this.#scenario.seed, `thoughts of ${number} from ${this.#clock.nowMs}`),
     });
     return { membership, trust };

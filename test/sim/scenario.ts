@@ -24,6 +24,15 @@ export type IntruderKind =
   /** A node that has written its own key into one. */
   | 'forger';
 
+/** What a member does that should not. */
+export type LieKind =
+  /** It signs again and again that one who lives is dead. */
+  | 'deaths'
+  /** It says of everybody that it hears of him. */
+  | 'vouching'
+  /** It answers beats before they can have come. */
+  | 'hasty-answers';
+
 /** What survives of a node's memory when it starts again: all, what it was at an earlier time, nothing. */
 export type KeptMemory = 'all' | 'earlier' | 'none';
 
@@ -47,7 +56,18 @@ export type Action =
       readonly memory: KeptMemory;
       readonly clock: ClockError;
     }
+  /** Nothing of the machine runs, and its links break. */
   | { readonly type: 'pause'; readonly node: NodeNumber; readonly forMs: number }
+  /** The process alone does not run, as after SIGSTOP: its links stand, and what comes waits. */
+  | { readonly type: 'stop'; readonly node: NodeNumber; readonly forMs: number }
+  /** A member tells lies, for `forMs`; `about` is whom they concern, where they concern one. */
+  | {
+      readonly type: 'lie';
+      readonly node: NodeNumber;
+      readonly kind: LieKind;
+      readonly about: NodeNumber;
+      readonly forMs: number;
+    }
   | { readonly type: 'facts'; readonly node: NodeNumber }
   | { readonly type: 'leave'; readonly node: NodeNumber }
   | { readonly type: 'revoke'; readonly node: NodeNumber; readonly by: NodeNumber }
@@ -68,6 +88,8 @@ export interface Scenario {
   readonly seed: number;
   /** Everything that members were given is dated so long ago: old enough for renewals, if it is not 0. */
   readonly ageMs: number;
+  /** Whether members beat each other; then it is about who lives (liveness-scenario.ts). */
+  readonly beats: boolean;
   readonly nodes: readonly NodePlan[];
   /** In the order of their time; all before `healMs`. */
   readonly actions: readonly TimedAction[];
@@ -105,6 +127,7 @@ export function makeScenario(seed: number, options: ScenarioOptions = { mostNode
   return {
     seed,
     ageMs: chance(randomStream(seed, 'age'), 0.4) ? oldMs : 0,
+    beats: false,
     nodes: Array.from({ length: count + 1 }, (_, node) => ({
       clock: makeClock(random, worstSkewMs(seed)),
       listens: node === 0 || chance(random, 0.85),

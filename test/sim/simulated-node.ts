@@ -3,6 +3,7 @@
 import type { Membership } from '../../src/mesh/membership.ts';
 import type { HearingVerdict, MembershipEffect, MembershipEvent } from '../../src/mesh/membership-events.ts';
 import type { MembershipMemory } from '../../src/mesh/membership-memory.ts';
+import type { MeshMessage } from '../../src/mesh/message.ts';
 import { encodeMessage, readMessage } from '../../src/mesh/message-codec.ts';
 import type { KeyPair, PeerId } from '../../src/trust/keys.ts';
 import type { MeshTrust } from '../../src/trust/mesh-trust.ts';
@@ -19,6 +20,8 @@ export interface Surroundings {
   readonly broadcast: BroadcastModel;
   /** Whether nodes write down what must outlive them: by default they do. */
   readonly keepsMemories?: boolean;
+  /** Called when a liar vouches to `asker` for `subject`. */
+  readonly vouched?: (asker: PeerId, subject: PeerId) => void;
   /** Called after each step with what came of it. */
   readonly stepped: (
     node: SimulatedNode,
@@ -42,6 +45,8 @@ export class SimulatedNode {
   readonly address: string | undefined;
   /** All that its processes have written down, the newest last. */
   readonly memories: MembershipMemory[] = [];
+  /** It says of everybody that it hears of him. */
+  vouchesForAll = false;
   readonly #surroundings: Surroundings;
   #process: NodeProcess | undefined;
 
@@ -138,10 +143,14 @@ export class NodeProcess implements NetworkProcess, BroadcastMember {
     this.#missed ??= [];
   }
 
-  /** Everything that came in the meantime comes now. */
+  /** Everything that came in the meantime comes now; timers come before what waits in sockets. */
   resume(): void {
-    const missed = this.#missed ?? [];
+    const missed = this.#missed;
+    if (missed === undefined) {
+      return;
+    }
     this.#missed = undefined;
+    this.take({ type: 'woken' });
     for (const happening of missed) {
       happening();
     }
@@ -160,7 +169,26 @@ export class NodeProcess implements NetworkProcess, BroadcastMember {
   }
 
   received(peer: PeerId, bytes: Uint8Array): void {
-    this.take({ type: 'message', peer, message: read(bytes) });
+    const message = read(bytes);
+    if (message.type === 'probe' && this.#node.vouchesForAll && !this.isPaused) {
+      this.say(peer, { type: 'probe-answer', nonce: message.nonce });
+      this.#surroundings.vouched?.(peer, message.subject);
+    }
+    this.take({ type: 'message', peer, message });
+  }
+
+  /** Sends what its membership does not want said. */
+  say(peer: PeerId, message: MeshMessage): void {
+    if (!this.#hasEnded && !this.isPaused) {
+      this.#surroundings.network.send(this, peer, encoded(message));
+    }
+  }
+
+  /** Broadcasts what its membership does not want said. */
+  proclaim(envelope: Uint8Array): void {
+    if (!this.#hasEnded && !this.isPaused) {
+      this.#surroundings.broadcast.publish(this.peer, envelope);
+    }
   }
 
   hear(envelope: Uint8Array, via: PeerId): HearingVerdict {

@@ -11,6 +11,9 @@ import {
   Invariants,
   InvariantViolation,
 } from './invariants.ts';
+import { Lies } from './lies.ts';
+import { LivenessInvariants, livenessLookMs } from './liveness-invariants.ts';
+import { isCalm, makeLivenessScenario, settledMs } from './liveness-scenario.ts';
 import { Population } from './population.ts';
 import { randomStream } from './random-streams.ts';
 import { rememberingCheck } from './remembering.ts';
@@ -26,6 +29,7 @@ import { describeStep } from './step-text.ts';
 import { Trace } from './trace.ts';
 import { VirtualClock } from './virtual-clock.ts';
 import { type Cut, calmNetwork, VirtualNetwork } from './virtual-network.ts';
+import { Whereabouts } from './whereabouts.ts';
 
 export interface RunOptions {
   /** Last lines of the trace to keep. */
@@ -53,6 +57,14 @@ export function runSeed(
   return runScenario(makeScenario(seed, { mostNodes: options.mostNodes ?? 12 }), options);
 }
 
+/** The same of a scenario about who lives. */
+export function runLivenessSeed(
+  seed: number,
+  options: RunOptions & Partial<ScenarioOptions> = { traceLines: 0 },
+): Outcome {
+  return runScenario(makeLivenessScenario(seed, { mostNodes: options.mostNodes ?? 12 }), options);
+}
+
 export function runScenario(scenario: Scenario, options: RunOptions): Outcome {
   const simulation = new Simulation(scenario, options);
   const failure = simulation.run();
@@ -70,6 +82,9 @@ class Simulation {
   readonly #population: Population;
   readonly #names: ReadonlyMap<PeerId, string>;
   readonly #invariants: Invariants;
+  readonly #whereabouts: Whereabouts;
+  readonly #lives: LivenessInvariants;
+  readonly #lies: Lies;
 
   constructor(scenario: Scenario, { traceLines, check = checkSignature }: RunOptions) {
     const { seed, conditions, broadcastDrop } = scenario;
@@ -82,11 +97,18 @@ class Simulation {
     const parameters = { ...gossipsubParameters, drop: broadcastDrop };
     const broadcast = new BroadcastModel(clock, randomStream(seed, 'broadcast'), network, parameters);
     const stepped: Surroundings['stepped'] = (node, event, effects) => this.#stepped(node, event, effects);
-    const surroundings = { clock, network, broadcast, stepped };
+    const vouched: Surroundings['vouched'] = (asker, subject) => this.#lives.vouched(asker, subject);
+    const surroundings = { clock, network, broadcast, stepped, vouched };
     this.#population = new Population({ scenario, surroundings, chronicle, check: rememberingCheck(check) });
     const { nodes, meshId } = this.#population;
     this.#names = new Map(nodes.map(({ peer, name }) => [peer, name]));
-    this.#invariants = new Invariants({ meshId, nodes, chronicle, nowMs: () => clock.nowMs });
+    const nowMs = (): number => clock.nowMs;
+    this.#invariants = new Invariants({ meshId, nodes, chronicle, nowMs });
+    const passesOn = (peer: PeerId): boolean => chronicle.inviteOf(peer)?.role !== 'client';
+    this.#whereabouts = new Whereabouts({ nodes, network, passesOn, nowMs });
+    const watched = { meshId, nodes, network, chronicle, whereabouts: this.#whereabouts, nowMs };
+    this.#lives = new LivenessInvariants(watched, conditions);
+    this.#lies = new Lies({ meshId, nodes, clock, random: randomStream(seed, 'lies') });
   }
 
   /** What went wrong, if anything did. */
@@ -106,11 +128,35 @@ class Simulation {
   }
 
   #schedule(): void {
-    const { actions, healMs, endMs } = this.#scenario;
+    const { actions, beats } = this.#scenario;
     this.#population.found();
     for (const { atMs, action } of actions) {
-      this.#clock.at(atMs, () => this.#do(action));
+      this.#clock.at(atMs, () => {
+        this.#do(action);
+        this.#changed();
+      });
     }
+    if (beats) {
+      this.#scheduleLives();
+    } else {
+      this.#scheduleMembership();
+    }
+  }
+
+  #scheduleLives(): void {
+    const { seed, healMs, endMs } = this.#scenario;
+    for (let atMs = settledMs; atMs < endMs; atMs += livenessLookMs) {
+      this.#clock.at(atMs, () => this.#lives.look());
+    }
+    this.#clock.at(healMs, () => this.#heal());
+    if (isCalm(seed)) {
+      this.#clock.at(settledMs, () => this.#lives.restBegins());
+    }
+    this.#clock.at(endMs, () => this.#lives.checkEnd());
+  }
+
+  #scheduleMembership(): void {
+    const { healMs, endMs } = this.#scenario;
     for (let atMs = lookMs; atMs < endMs; atMs += lookMs) {
       this.#clock.at(atMs, () => this.#look());
     }
@@ -124,11 +170,12 @@ class Simulation {
 
   #heal(): void {
     this.trace.add(this.#clock.nowMs, '', 'everything heals');
-    this.#network.conditions = calmNetwork;
+    this.#network.conditions = this.#scenario.beats ? this.#scenario.conditions : calmNetwork;
     this.#network.healAll();
     for (const { process } of this.#population.nodes) {
       process?.resume();
     }
+    this.#changed();
   }
 
   #look(): void {
@@ -158,6 +205,12 @@ class Simulation {
         break;
       case 'pause':
         this.#pause(action.node, action.forMs);
+        break;
+      case 'stop':
+        this.#stop(action.node, action.forMs);
+        break;
+      case 'lie':
+        this.#lie(action);
         break;
       case 'facts':
         this.#population
@@ -198,6 +251,31 @@ class Simulation {
     });
   }
 
+  /** After SIGSTOP links stand, and after SIGCONT everything that waited comes at once. */
+  #stop(number: NodeNumber, forMs: number): void {
+    const { process } = this.#population.node(number);
+    if (process !== undefined && !process.isPaused) {
+      process.pause();
+      this.#clock.after(forMs, () => {
+        process.resume();
+        this.#changed();
+      });
+    }
+  }
+
+  #lie({ node, kind, about, forMs }: Extract<Action, { type: 'lie' }>): void {
+    const liar = this.#population.node(node);
+    this.#lives.lies(liar.peer);
+    this.#lies.begin(liar, { kind, about: this.#population.node(about).peer, forMs });
+  }
+
+  /** Something was done to a node or to the network. */
+  #changed(): void {
+    if (this.#scenario.beats) {
+      this.#whereabouts.update();
+    }
+  }
+
   #leave(number: NodeNumber): void {
     const node = this.#population.node(number);
     const { process } = node;
@@ -209,6 +287,7 @@ class Simulation {
     this.#clock.after(leavingMs, () => {
       if (node.process === process) {
         node.crash('process');
+        this.#changed();
       }
     });
   }
@@ -218,7 +297,10 @@ class Simulation {
       new Set(numbers.map((number) => this.#population.node(number).peer));
     const cut = { from: peersOf(from), to: peersOf(to), noticed };
     this.#network.cut(cut);
-    this.#clock.after(forMs, () => this.#network.heal(cut));
+    this.#clock.after(forMs, () => {
+      this.#network.heal(cut);
+      this.#changed();
+    });
   }
 
   #stepped(node: SimulatedNode, event: MembershipEvent, effects: readonly MembershipEffect[]): void {
@@ -230,6 +312,9 @@ class Simulation {
       this.#chronicle.isGivenBy(node.peer, givers);
     }
     this.#invariants.stepped(node, effects);
+    if (this.#scenario.beats) {
+      this.#lives.stepped(node, effects);
+    }
   }
 }
 

@@ -72,6 +72,8 @@ export class VirtualNetwork {
   readonly #random: Random;
   readonly #processes = new Map<PeerId, NetworkProcess>();
   readonly #listeners = new Map<string, NetworkProcess>();
+  /** Addresses whose machine runs, though perhaps nobody listens there: it refuses dials at once. */
+  readonly #machines = new Set<string>();
   readonly #sides = new Map<NetworkProcess, Map<PeerId, Side[]>>();
   readonly #cuts = new Set<Cut>();
   readonly #sent = new Map<PeerId, Traffic>();
@@ -88,6 +90,7 @@ export class VirtualNetwork {
     this.#sides.set(process, new Map());
     if (process.address !== undefined) {
       this.#listeners.set(process.address, process);
+      this.#machines.add(process.address);
     }
   }
 
@@ -104,6 +107,9 @@ export class VirtualNetwork {
     if (process.address !== undefined && this.#listeners.get(process.address) === process) {
       this.#listeners.delete(process.address);
     }
+    if (process.address !== undefined && died === 'machine') {
+      this.#machines.delete(process.address);
+    }
     for (const side of sides) {
       side.open = false;
       if (died === 'process') {
@@ -114,7 +120,10 @@ export class VirtualNetwork {
     }
   }
 
-  /** Tries to link `from` to `peer`; ends with `linked` or `dialFailed`, or with nothing if it is linked already. */
+  /**
+   * Tries to link `from` to `peer`; ends with `linked` or `dialFailed`, or with nothing if it is linked already. A machine
+   * that runs without a listener says so at once, nobody answers for any other.
+   */
   dial(from: NetworkProcess, peer: PeerId, addresses: readonly string[]): void {
     if (this.isLinked(from, peer)) {
       return;
@@ -129,14 +138,16 @@ export class VirtualNetwork {
       if (
         target !== undefined &&
         target !== from &&
-        !this.#isCut(from.peer, peer) &&
-        !this.#isCut(peer, from.peer)
+        !this.isCut(from.peer, peer) &&
+        !this.isCut(peer, from.peer)
       ) {
         this.#link(from, target);
         return;
       }
       const stranger = target === undefined && answering.some((process) => process !== undefined);
-      this.#clock.after(this.conditions.dialTimeoutMs, () => {
+      const isAnswered = !this.isCut(from.peer, peer) && !this.isCut(peer, from.peer);
+      const isRefused = isAnswered && !stranger && addresses.some((address) => this.#machines.has(address));
+      this.#clock.after(isRefused ? 0 : this.conditions.dialTimeoutMs, () => {
         if (this.#sides.has(from)) {
           from.dialFailed(peer, stranger ? 'peer_key_mismatch' : 'peer_unreachable');
         }
@@ -215,9 +226,19 @@ export class VirtualNetwork {
     return (
       process !== undefined &&
       other !== undefined &&
-      !this.#isCut(from, to) &&
+      !this.isCut(from, to) &&
       this.#openSides(process, to).some((side) => side.other?.open && side.other.process === other)
     );
+  }
+
+  /** Whether something stops bytes on their way from `from` to `to`. */
+  isCut(from: PeerId, to: PeerId): boolean {
+    for (const cut of this.#cuts) {
+      if (isAcross(cut, from, to)) {
+        return true;
+      }
+    }
+    return false;
   }
 
   /** One way, drawn anew each time. */
@@ -276,7 +297,7 @@ export class VirtualNetwork {
   /** Hands over what is due, in order, unless the way is cut. */
   #deliver(side: Side): void {
     const { other } = side;
-    while (other !== undefined && !this.#isCut(side.process.peer, other.process.peer)) {
+    while (other !== undefined && !this.isCut(side.process.peer, other.process.peer)) {
       const next = side.underway[0];
       if (next === undefined || next.atMs > this.#clock.nowMs) {
         return;
@@ -308,15 +329,6 @@ export class VirtualNetwork {
       }
     }
     return across;
-  }
-
-  #isCut(from: PeerId, to: PeerId): boolean {
-    for (const cut of this.#cuts) {
-      if (isAcross(cut, from, to)) {
-        return true;
-      }
-    }
-    return false;
   }
 
   #noticeMs(): number {

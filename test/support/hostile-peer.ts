@@ -76,6 +76,19 @@ export class HostilePeer {
     return peer;
   }
 
+  /** Takes streams of a protocol; what becomes of them is up to the test. */
+  async serve(protocol: ProtocolId, take: (stream: PeerStream) => Promise<void>): Promise<void> {
+    await this.#node.handle(
+      protocol,
+      (stream, connection) => {
+        this.opened.push(protocol);
+        const taken = take(new MuxedStream(stream, connection.remotePeer.toString(), protocol));
+        taken.catch((cause: Error) => stream.abort(cause));
+      },
+      { maxInboundStreams: unlimited },
+    );
+  }
+
   get peerId(): string {
     return this.key.peerId;
   }
@@ -263,6 +276,25 @@ export function frameOf(message: MeshMessage): Uint8Array {
 
 export function say(stream: PeerStream, ...messages: readonly MeshMessage[]): Promise<void> {
   return stream.write(Buffer.concat(messages.map(frameOf)));
+}
+
+/** Answers each beat of the node, as whoever lives does. To be called before it enters; `link` is there by the first beat. */
+export async function keepAlive(peer: HostilePeer, link: () => HostileLink | undefined): Promise<void> {
+  let answers: Promise<PeerStream> | undefined;
+  await peer.serve(protocols.heartbeat, async (stream) => {
+    const reader = new MessageReader(2 ** 16);
+    for (let piece = await stream.read(); piece !== undefined; piece = await stream.read()) {
+      const beats: MeshMessage[] = [];
+      reader.feed(new Uint8Array(piece), (message) => beats.push(readMessage(message)));
+      for (const beat of beats) {
+        if (beat.type === 'beat') {
+          answers ??= link()?.open(protocols.heartbeat);
+          const to = await answers;
+          await to?.write(frameOf({ type: 'beat-answer', nonce: beat.nonce, loads: [] }));
+        }
+      }
+    }
+  });
 }
 
 /** Ends with what is no frame: when the node cuts the peer off for it, it has dealt with all that came before. */

@@ -71,6 +71,7 @@ const models: fc.Arbitrary<RecordModel> = fc.record({
   slots: orUnknown(uint32),
   architecture: orUnknown(word),
   quantisation: orUnknown(word),
+  abilities: fc.uniqueArray(word, { maxLength: 4 }),
 });
 
 const demand: fc.Arbitrary<Demand> = fc.record({ model: line, requests: amount });

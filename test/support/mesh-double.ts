@@ -7,6 +7,7 @@ import type {
   ManagedMesh,
   MeshStatus,
   PeerView,
+  PingRequest,
   PingView,
   RevokedView,
 } from '../../src/console/mesh-port.ts';
@@ -20,20 +21,38 @@ export const meshStatus: MeshStatus = {
   role: 'admin',
   state: 'member',
   members: 2,
+  suspect: 0,
+  dead: 0,
+  usableBytes: 3 * 1024 ** 3,
+  models: [{ name: 'demo', stage: 'ready', replicas: 1, kinds: ['chat'], contextTokens: 512 }],
+  wanted: [],
   addresses: ['/ip4/192.0.2.2/tcp/9338'],
   holdsMeshKey: true,
   certificateExpiresAt: '2026-04-01T00:00:00.000Z',
 };
 
+export const beeView: PeerView = {
+  ...bee,
+  ...({ role: 'serve', state: 'joined', paths: [path] } as const),
+  ...{ rttMs: 1.5, rttP95Ms: 2.5, heardMsAgo: 400 },
+  load: [{ model: 'demo', inFlight: 2, queued: 1, slots: 4, tokensPerSecond: 20 }],
+  ...{ loadAgeMs: 400, clockAheadMs: -3, clockAgeMs: 9_000 },
+  certificateExpiresAt: '2026-04-01T00:00:00.000Z',
+  ...{ version: '1.0.0', features: [], addresses: [], devices: [] },
+  models: [{ name: 'demo', state: 'ready' }],
+};
+
 export class MeshDouble implements ManagedMesh {
+  /** What it shows of its peers. */
+  shown: readonly PeerView[] = [beeView];
+  /** What the node around it shows of it. */
+  status: MeshStatus = meshStatus;
   readonly asked: string[] = [];
   /** Thrown by whatever is asked next. */
   failure: MeshnodeError | undefined;
 
   async peers(): Promise<readonly PeerView[]> {
-    const facts = { version: '1.0.0', features: [], addresses: [], devices: [] };
-    const models = [{ name: 'demo', state: 'ready' }];
-    return [{ ...bee, ...facts, role: 'serve', state: 'joined', paths: [path], rttMs: 1.5, models }];
+    return this.shown;
   }
 
   invite({ role, ttlMs, uses, strict }: InviteRequest): InviteView {
@@ -49,8 +68,8 @@ export class MeshDouble implements ManagedMesh {
       : { peer: bee, invite: 'cd'.repeat(32), statements: 2 };
   }
 
-  async ping(peer: string, count: number): Promise<PingView> {
-    this.#note(`ping ${peer} ${count}`);
+  async ping({ peer, count, throughput }: PingRequest): Promise<PingView> {
+    this.#note(`ping ${peer} ${count}${throughput ? '' : ' round trips only'}`);
     const rttMs = { p50: 1.25, least: 1, most: 2 };
     return { ...bee, count, paths: [{ ...path, rttMs, bytesPerSecond: 123e6 }] };
   }
@@ -68,7 +87,9 @@ export class MeshDouble implements ManagedMesh {
 }
 
 /** A node of which only the mesh can be managed; undefined: it takes part in none. */
-export function managedNode(mesh: () => ManagedMesh | undefined): ManagedNode {
+export function managedNode(
+  mesh: () => (ManagedMesh & { readonly status?: MeshStatus }) | undefined,
+): ManagedNode {
   return {
     status: () => ({
       name: 'ada',
@@ -79,8 +100,9 @@ export function managedNode(mesh: () => ManagedMesh | undefined): ManagedNode {
       apiUrl: 'http://127.0.0.1:9337/v1',
       ready: true,
       requestsInFlight: 0,
+      requestsOfPeers: 0,
       residentBytes: 3,
-      ...(mesh() === undefined ? {} : { mesh: meshStatus }),
+      ...(mesh() === undefined ? {} : { mesh: mesh()?.status ?? meshStatus }),
       models: [],
     }),
     models: () => [],

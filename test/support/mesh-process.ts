@@ -10,6 +10,7 @@ import { MeshFolder } from '../../src/node/mesh-folder.ts';
 import type { Issuer } from '../../src/trust/certificate.ts';
 import { createInvite, type InviteOptions } from '../../src/trust/invite.ts';
 import { KeyPair, keyText } from '../../src/trust/keys.ts';
+import { nodeLimits } from '../../src/util/limits.ts';
 import { systemRandom } from '../../src/util/random.ts';
 import { type JsonLine, meshnodeProgram, runMeshnode, StartedProcess } from './started-process.ts';
 
@@ -132,8 +133,9 @@ export class MeshProcess {
 
   /** One round trip to a peer, measured by this node itself; Infinity if it took too long. */
   async rttTo(peer: string): Promise<number> {
-    const view = (await this.peers()).find(({ peerId }) => peerId === peer);
-    return view?.rttMs ?? Number.POSITIVE_INFINITY;
+    const signal = AbortSignal.timeout(nodeLimits.shownRttMs);
+    const measured = await this.client.ping(peer, 1, signal, { throughput: false }).catch(() => undefined);
+    return measured?.paths[0]?.rttMs.p50 ?? Number.POSITIVE_INFINITY;
   }
 
   /** Resident memory; from now on the peak counts anew (Linux). */

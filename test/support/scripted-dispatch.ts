@@ -1,8 +1,8 @@
 // A Dispatch whose answers a test writes itself, lawful or not, and that tells what became of them.
 import type { Answer, Dispatch, DispatchOptions, Route } from '../../src/dispatch/answer.ts';
+import type { ListedModel } from '../../src/dispatch/model-directory.ts';
 import type { DeltaEvent, InferenceEvent } from '../../src/inference/events.ts';
 import type { InferenceRequest } from '../../src/inference/request.ts';
-import type { ModelStatus } from '../../src/serving/model-status.ts';
 
 /** The events of an answer; a generator may wait for `options.signal`. */
 export type Script = (
@@ -23,14 +23,14 @@ export interface ScriptedCall {
 export class ScriptedDispatch implements Dispatch {
   readonly calls: ScriptedCall[] = [];
   script: Script;
-  readonly served: ModelStatus[];
+  readonly served: ListedModel[];
 
   constructor(script: Script = () => textAnswer('Hello', ' world'), served = [readyModel('demo')]) {
     this.script = script;
     this.served = served;
   }
 
-  models(): readonly ModelStatus[] {
+  models(): readonly ListedModel[] {
     return this.served;
   }
 
@@ -71,11 +71,11 @@ export class ScriptedDispatch implements Dispatch {
   }
 }
 
-export function readyModel(name: string): ModelStatus {
+export function readyModel(name: string): ListedModel {
   return {
     name,
-    reference: `/home/somebody/models/${name}.gguf`,
     stage: 'ready',
+    replicas: 1,
     createdMs: 1_700_000_000_000,
     capabilities: {
       kinds: new Set(['chat', 'completion']),

@@ -1,6 +1,7 @@
 // `npm run trials -- NAME...`: what the tests do with few trials, at its full length (all of it without a name).
 // Prints a table each, writes it to docs/TRIALS.md, and exits with 1 if anything failed.
 import { writeSections } from '../support/document-sections.ts';
+import { trialLiveness } from './liveness.ts';
 import { trialSimulator } from './simulator.ts';
 import { trialSlowReader } from './slow-reader.ts';
 import type { TrialResult } from './trial.ts';
@@ -13,6 +14,7 @@ Written by \`npm run trials\`: the last run of each, at its full length. The tes
 `;
 
 const trials: Readonly<Record<string, () => Promise<TrialResult>>> = {
+  liveness: () => trialLiveness(),
   simulator: trialSimulator,
   'slow-reader': trialSlowReader,
 };

@@ -18,7 +18,8 @@ const mayImport: Readonly<Record<string, readonly string[]>> = {
   http: ['util'],
   engine: ['util', 'models', 'inference'],
   serving: ['util', 'models', 'inference', 'engine'],
-  dispatch: ['util', 'inference', 'engine', 'serving'],
+  routing: ['util'],
+  dispatch: ['util', 'wire', 'trust', 'net', 'mesh', 'inference', 'engine', 'serving', 'routing'],
   api: ['util', 'http', 'inference', 'engine', 'serving', 'dispatch'],
   console: ['util', 'http', 'models', 'engine', 'serving', 'dispatch'],
   node: [

@@ -301,7 +301,7 @@ describe('models', () => {
           object: 'model',
           created: 1_700_000_000,
           owned_by: 'meshnode',
-          meshnode: { state: 'ready', kinds: ['chat', 'completion'], context: 4096 },
+          meshnode: { state: 'ready', replicas: 1, kinds: ['chat', 'completion'], context: 4096 },
         },
       ],
     });

@@ -40,3 +40,20 @@ describe('a node that is ready', () => {
     expect(printed(api, { event: 'ready' })).not.toContain('curl');
   });
 });
+
+describe('a peer', () => {
+  const peer = { event: 'peer', peerId: '12D3KooWBWN8RWWpf1yNXaFcoKirgeTR6iCrUCXTqKpxo3DLz2KA' } as const;
+
+  it.each([
+    ['joined', 'bee has joined (4.2 ms away)'],
+    ['suspect', 'bee has fallen silent'],
+    ['dead', 'bee has gone away'],
+    ['left', 'bee has left'],
+  ] as const)('that is %s has a line', (state, line) => {
+    expect(printed({ ...peer, name: 'bee', state, rttMs: 4.2 })).toBe(`Peer     ${line}\n`);
+  });
+
+  it('without a name is called by the end of its id', () => {
+    expect(printed({ ...peer, state: 'joined' })).toBe('Peer     o3DLz2KA has joined\n');
+  });
+});

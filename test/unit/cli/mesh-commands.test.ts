@@ -13,7 +13,7 @@ import { MeshnodeError } from '../../../src/util/errors.ts';
 import { silentLogger } from '../../../src/util/logging.ts';
 import { systemRandom } from '../../../src/util/random.ts';
 import { type CommandOutcome, runCommandLine, startCommandLine } from '../../support/command-line.ts';
-import { MeshDouble, managedNode } from '../../support/mesh-double.ts';
+import { beeView, MeshDouble, managedNode, meshStatus } from '../../support/mesh-double.ts';
 
 let home: string;
 beforeEach(async () => {
@@ -79,10 +79,47 @@ describe('beside a running node', () => {
 
   it('peers shows a table, and everything for programs', async () => {
     const { stdout } = await run(['peers']);
-    expect(stdout).toMatch(/^NAME +PEER +ROLE +STATE +PATH +DIRECTION +RTT +MODELS +VERSION$/m);
-    expect(stdout).toMatch(/^bee +o3DLz2KA +serve +joined +tcp +inbound +1\.5 ms +demo +1\.0\.0$/m);
+    expect(stdout).toMatch(/^NAME +PEER +ROLE +STATE +PATH +RTT +LOAD +MODELS +VERSION$/m);
+    expect(stdout).toMatch(/^bee +o3DLz2KA +serve +joined +tcp in +1\.5 ms +3\/4 +demo +1\.0\.0$/m);
     const { stdout: json } = await run(['peers', '--json']);
     expect(JSON.parse(json)).toEqual((await mesh.peers())[0]);
+  });
+
+  it('peers shows more when asked to, in full', async () => {
+    const { stdout } = await run(['peers', '--wide']);
+    expect(stdout).toMatch(/^NAME +PEER +ROLE .* RTT +RTT P95 +HEARD +LOAD +MODELS +VERSION +ADDRESS$/m);
+    expect(stdout).toMatch(/^bee +12D3Koo\w+ .* 1\.5 ms +2\.5 ms +0\.4 s +3\/4 +demo +1\.0\.0 +\/ip4\/192/m);
+  });
+
+  it('peers fits into 100 columns whatever they are called, those first that live', async () => {
+    const long = 'a-name-that-somebody-thought-was-funny';
+    const models = ['one-model-with-a-long-name', 'two', 'three'].map((name) => ({ name, state: 'loading' }));
+    const paths = (['tcp', 'quic'] as const).map((path) => ({
+      ...({ path, direction: 'outbound' } as const),
+      remoteAddress: '/ip4/192.0.2.1/tcp/1',
+    }));
+    const state = 'suspect' as const;
+    const many = { load: [{ model: 'x', inFlight: 100, queued: 100, slots: 100 }], rttMs: 1234.5 };
+    const version = '10.20.30-beta.4';
+    mesh.shown = [{ ...beeView, name: long, models, paths, state, version, ...many }, beeView];
+    const { stdout, stderr } = await run(['peers']);
+    const lines = stdout.trimEnd().split('\n');
+    expect(Math.max(...lines.map((line) => line.length))).toBeLessThanOrEqual(100);
+    expect(lines[1]).toMatch(/^bee /);
+    expect(lines[2]).toMatch(
+      /^a-name-that-som… +o3DLz2KA .* tcp out, quic … +\S+ ms +- +one-mode… \+2 +10\.20\.30-…$/,
+    );
+    expect(stderr).toContain('meshnode doctor');
+  });
+
+  it.each([
+    ['what a beat of long ago says', { loadAgeMs: 60_000 }, '-'],
+    ['a peer that is not heard', { state: 'suspect' }, '-'],
+    ['slots that nobody knows', { load: [{ model: 'demo', inFlight: 1, queued: 1 }] }, '2/\\?'],
+    ['a peer without models', { load: [] }, '-'],
+  ] as const)('peers shows no more load than is known: %s', async (_what, fields, cell) => {
+    mesh.shown = [{ ...beeView, ...fields }];
+    expect((await run(['peers'])).stdout).toMatch(new RegExp(` 1\\.5 ms +${cell} +demo`, 'm'));
   });
 
   it('ping shows what was measured on each path', async () => {
@@ -110,8 +147,60 @@ describe('beside a running node', () => {
 
   it('status shows the mesh', async () => {
     const { stdout } = await run(['status']);
-    expect(stdout).toMatch(/^Mesh abababab +admin +member +2 members$/m);
+    expect(stdout).toMatch(/^Mesh abababab +admin +member +2 members alive +3 GiB usable$/m);
     expect(stdout).toContain('/ip4/192.0.2.2/tcp/9338');
+    expect(stdout).toMatch(/^IN THE MESH +STATE +REPLICAS .*\ndemo +ready +1 +chat +512 +-$/m);
+    expect(stdout).toContain('No models on this node.');
+    expect(stdout).not.toContain('doctor');
+    const { stdout: json } = await run(['status', '--json']);
+    expect(JSON.parse(json)).toMatchObject({ mesh: meshStatus });
+  });
+
+  it('status says who is missing and what nobody serves, and what to do', async () => {
+    mesh.status = {
+      ...meshStatus,
+      members: 5,
+      suspect: 1,
+      dead: 2,
+      wanted: [{ model: 'qwen', requests: 1 }],
+    };
+    const { stdout } = await run(['status']);
+    expect(stdout).toMatch(/^Mesh .* 4 members alive, 1 suspect, 2 dead /m);
+    expect(stdout).toMatch(/^! A peer is not heard: run `meshnode doctor`\.$/m);
+    expect(stdout).toMatch(/^! 2 peers are gone without leaving: run `meshnode doctor`\.$/m);
+    expect(stdout).toMatch(/^! 'qwen' is asked for .*`meshnode doctor`/m);
+  });
+
+  it('status fits on a screen however many models there are', async () => {
+    const model = { stage: 'loading', fraction: 0.5, replicas: 3, kinds: [] } as const;
+    const models = Array.from({ length: 50 }, (_, index) => ({ ...model, name: `model-${index}` }));
+    mesh.status = { ...meshStatus, models };
+    const { stdout } = await run(['status']);
+    expect(stdout).toMatch(/^model-19 +loading 50 % +3 /m);
+    expect(stdout).toMatch(/^and 30 more: meshnode status --json$/m);
+    expect(stdout.split('\n').length).toBeLessThan(40);
+  });
+
+  it('doctor looks at the mesh too', async () => {
+    mesh.shown = [{ ...beeView, state: 'suspect', heardMsAgo: 5_000 }];
+    const { stdout: json } = await run([
+      'doctor',
+      '--json',
+      '--engine',
+      'llama-server',
+      '--port',
+      '0',
+      '--console-port',
+      '0',
+    ]);
+    const results = json
+      .trimEnd()
+      .split('\n')
+      .map((line) => JSON.parse(line));
+    expect(results).toContainEqual(
+      expect.objectContaining({ check: 'peers', outcome: 'warning', peerId: beeView.peerId }),
+    );
+    expect(results.map(({ check }) => check)).toContain('memory');
   });
 
   it('import-key is refused', async () => {
@@ -128,6 +217,20 @@ describe('without a running node', () => {
   const meshId = keyText(key.publicKey);
   const environment = { MESHNODE_PASSPHRASE: 'correct horse' };
   const keep = () => new MeshFolder(home).saveMeshKey(key.seed);
+
+  it('doctor says that it cannot look at the mesh, and goes on', async () => {
+    const { stdout } = await run([
+      'doctor',
+      '--engine',
+      'llama-server',
+      '--port',
+      '0',
+      '--console-port',
+      '0',
+    ]);
+    expect(stdout).toMatch(/^✓ mesh: Not looked at: no node runs on this data folder\.$/m);
+    expect(stdout).toMatch(/memory: /);
+  });
 
   it.each([['invite'], ['peers'], ['ping', 'bee'], ['revoke', 'bee']])(
     '%s says how to start one',

@@ -33,6 +33,7 @@ class NodeDouble implements ManagedNode {
       apiUrl: 'http://127.0.0.1:9337',
       ready: true,
       requestsInFlight: 0,
+      requestsOfPeers: 0,
       residentBytes: 3,
       models: [],
     };

@@ -51,6 +51,12 @@ describe('the mesh in the management API', () => {
     ['/api/mesh/invite', invite, 'invite serve 1000 1 false', { token: 'mesh1token' }],
     ['/api/mesh/revoke', { target: 'bee' }, 'revoke bee', { peer: { name: 'bee' } }],
     ['/api/mesh/ping', { peer: 'bee', count: 3 }, 'ping bee 3', { count: 3 }],
+    [
+      '/api/mesh/ping',
+      { peer: 'bee', count: 1, throughput: false },
+      'ping bee 1 round trips only',
+      { count: 1 },
+    ],
     ['/api/mesh/leave', { withKey: true }, 'leave true', {}],
   ])('POST %s does what it says', async (path, body, asked, answer) => {
     expect(await send(path, body)).toMatchObject({ status: 200, answer });

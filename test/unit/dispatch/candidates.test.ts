@@ -1,76 +1,62 @@
-// Who may answer: exact names, digests, near matches, failures.
+// Which replicas are asked now, in which order, and what is waited for.
 import { describe, expect, it } from 'vitest';
-import { candidatesFor, nearMatches, type Replica } from '../../../src/dispatch/candidates.ts';
-import type { ModelStatus } from '../../../src/serving/model-status.ts';
-import { MeshnodeError } from '../../../src/util/errors.ts';
+import { candidatesOf, type ReadyReplica } from '../../../src/dispatch/candidates.ts';
+import type { Replica } from '../../../src/dispatch/replica.ts';
+import type { ReplicaLoad } from '../../../src/routing/least-loaded.ts';
 import { DoubleEngine } from '../../support/double-engine.ts';
+import { localReplica, remoteReplica } from '../../support/replicas.ts';
 import { thrownBy } from '../../support/thrown.ts';
 
-const engine = new DoubleEngine();
+const model = await new DoubleEngine().load({ name: 'demo', path: '/demo' });
+const loadOf = (replica: ReadyReplica): ReplicaLoad =>
+  replica.where === 'remote' ? replica.model.load() : { requests: 0, slots: 4, rttMs: 0 };
 
-async function ready(name: string, peer = 'here', extra: Partial<ModelStatus> = {}): Promise<Replica> {
-  const status: ModelStatus = { name, reference: name, stage: 'ready', createdMs: 0, ...extra };
-  return { peer, where: 'local', status, model: await engine.load({ name, path: `/${name}` }) };
+/** Who is asked, in order, and why. */
+function asked(replicas: readonly Replica[]): { peers: string[]; reason: string } {
+  const candidates = candidatesOf(replicas, loadOf);
+  if ('wait' in candidates) {
+    throw new Error('nobody is asked');
+  }
+  return { peers: candidates.ask.map(({ peerId }) => peerId), reason: candidates.reason };
 }
 
-const loading = (name: string): Replica => ({
-  peer: 'there',
-  where: 'local',
-  status: { name, reference: name, stage: 'loading', createdMs: 0 },
-});
-
-describe('candidatesFor', () => {
-  it('finds the model of exactly this name and says that there is only one', async () => {
-    const demo = await ready('demo');
-    const { replicas, reason } = candidatesFor({ name: 'demo' }, [await ready('demo-moe'), demo]);
-    expect(replicas).toEqual([demo]);
-    expect(reason).toBe('only');
+describe('candidatesOf', () => {
+  it('says that there is only one', () => {
+    expect(asked([localReplica({ model })])).toEqual({ peers: ['here'], reason: 'only' });
+    expect(asked([remoteReplica('ada')])).toEqual({ peers: ['ada'], reason: 'only' });
   });
 
-  it('puts replicas that are ready before those that load', async () => {
-    const demo = await ready('demo');
-    const { replicas } = candidatesFor({ name: 'demo' }, [loading('demo'), demo]);
-    expect(replicas.map(({ peer }) => peer)).toEqual(['here', 'there']);
+  it('asks this node first if nobody has less to do', () => {
+    expect(asked([remoteReplica('ada'), localReplica({ model })])).toEqual({
+      peers: ['here', 'ada'],
+      reason: 'least-loaded',
+    });
   });
 
-  it('never answers for another model, but names near ones', async () => {
-    const served = [await ready('qwen3-8b'), await ready('llama-3.2-1b')];
-    const error = thrownBy(() => candidatesFor({ name: 'qwen3-4b' }, served));
-    expect(error).toMatchObject({ code: 'model_not_found', details: { param: 'model' } });
-    expect(error.message).toContain("'qwen3-8b'");
-    expect(error.message).not.toContain('llama');
+  it('asks nobody who is not heard, nor whose model is on its way while another is ready', () => {
+    const replicas = [
+      remoteReplica('silent', { isHeard: false }),
+      remoteReplica('loading', { stage: 'loading' }),
+      remoteReplica('ada'),
+    ];
+    expect(asked(replicas).peers).toEqual(['ada']);
   });
 
-  it('holds a digest against the weights that are served', async () => {
-    const served = [await ready('demo', 'here', { digest: 'aa' })];
-    expect(candidatesFor({ name: 'demo', digest: 'aa' }, served).replicas).toHaveLength(1);
-    expect(thrownBy(() => candidatesFor({ name: 'demo', digest: 'bb' }, served)).code).toBe(
-      'model_not_found',
-    );
+  it('waits for this node`s own model, unless another node has it ready', () => {
+    const coming = localReplica({ stage: 'loading' });
+    expect(candidatesOf([coming, remoteReplica('ada', { stage: 'loading' })], loadOf)).toEqual({
+      wait: coming,
+    });
+    expect(asked([coming, remoteReplica('ada')]).peers).toEqual(['ada']);
   });
 
-  it('tells why a model failed, but no path of this machine', () => {
-    const error = new MeshnodeError('gguf_invalid', '/home/me/demo.gguf is cut short.');
-    const failed: Replica = {
-      ...loading('demo'),
-      status: { ...loading('demo').status, stage: 'failed', error },
-    };
-    const thrown = thrownBy(() => candidatesFor({ name: 'demo' }, [failed]));
-    expect(thrown.code).toBe('model_failed');
-    expect(thrown.message).toContain('gguf_invalid');
-    expect(thrown.message).not.toContain('/home/me');
-    expect(thrown.hint).toBe(error.hint);
-  });
-});
-
-describe('nearMatches', () => {
-  it('ignores case, prefers the nearest, and names at most three', () => {
-    expect(nearMatches('DEMO', ['demo-moe', 'demo', 'other', 'demo-embed', 'demo-x'])).toHaveLength(3);
-    expect(nearMatches('lama-3', ['llama-3', 'gemma'])).toEqual(['llama-3']);
+  it('leaves the waiting to the node that loads the model', () => {
+    expect(asked([remoteReplica('ada', { stage: 'loading' })]).peers).toEqual(['ada']);
   });
 
-  it('finds nothing in common where there is nothing', () => {
-    expect(nearMatches('gpt-4o', ['demo', 'qwen3-8b-instruct'])).toEqual([]);
-    expect(nearMatches('', ['demo'])).toEqual([]);
+  it('says so, and when to come back, if nobody who serves the model is heard', () => {
+    const error = thrownBy(() => candidatesOf([remoteReplica('ada', { isHeard: false })], loadOf));
+    expect(error).toMatchObject({ code: 'peer_unreachable', details: { retryAfterSeconds: 5 } });
+    expect(error.message).toContain("'demo'");
   });
 });

@@ -1,29 +1,31 @@
 // Dispatch over an engine double: finding the model, waiting for it and for a slot, and every way to end.
 import { describe, expect, it } from 'vitest';
 import type { Answer, DispatchOptions } from '../../../src/dispatch/answer.ts';
-import { Dispatcher } from '../../../src/dispatch/dispatch.ts';
+import { type DispatchComponents, Dispatcher } from '../../../src/dispatch/dispatch.ts';
+import type { RemoteReplica, RemoteReplicas } from '../../../src/dispatch/replica.ts';
 import type { LoadedModel } from '../../../src/engine/engine.ts';
-import type { InferenceEvent } from '../../../src/inference/events.ts';
+import { errorEvent, type InferenceEvent } from '../../../src/inference/events.ts';
 import { type ChatRequest, plainOutput } from '../../../src/inference/request.ts';
 import type { ModelStatus } from '../../../src/serving/model-status.ts';
 import type { ServedModel } from '../../../src/serving/serving.ts';
 import { Emitter } from '../../../src/util/async.ts';
 import { systemClock } from '../../../src/util/clock.ts';
 import { MeshnodeError } from '../../../src/util/errors.ts';
-import { apiLimits, engineLimits, queueLimits } from '../../../src/util/limits.ts';
+import { apiLimits, engineLimits, peerLimits, queueLimits } from '../../../src/util/limits.ts';
 import { silentLogger } from '../../../src/util/logging.ts';
 import { DoubleEngine, type DoubleEngineKnobs, type DoubleModel } from '../../support/double-engine.ts';
 import { ManualClock } from '../../support/manual-clock.ts';
+import { plainAnswer, type ReplicaFields, remoteReplica, ScriptedRemote } from '../../support/replicas.ts';
+import { aborted } from '../../support/scripted-dispatch.ts';
 
 /** Models whose states a test sets. */
 class Models {
   readonly #changes = new Emitter<ModelStatus>();
   readonly #models = new Map<string, ServedModel>();
 
-  /** `key` tells replicas of one model apart. */
-  set(status: Partial<ModelStatus> & { name: string }, model?: LoadedModel, key = status.name): void {
+  set(status: Partial<ModelStatus> & { name: string }, model?: LoadedModel): void {
     const whole: ModelStatus = { reference: status.name, stage: 'ready', createdMs: 0, ...status };
-    this.#models.set(key, { status: whole, ...(model === undefined ? {} : { model }) });
+    this.#models.set(status.name, { status: whole, ...(model === undefined ? {} : { model }) });
     this.#changes.emit(whole);
   }
 
@@ -45,13 +47,16 @@ interface Setup {
 }
 
 /** A dispatch with the model `demo`, on a clock that stands still. */
-async function setUp(knobs: Partial<DoubleEngineKnobs> = {}): Promise<Setup> {
+async function setUp(
+  knobs: Partial<DoubleEngineKnobs> = {},
+  hooks: Pick<DispatchComponents, 'onAsked' | 'onServed'> = {},
+): Promise<Setup> {
   const clock = new ManualClock();
   const engine = new DoubleEngine(knobs, clock);
   const model = await engine.load({ name: 'demo', path: '/demo' });
   const models = new Models();
   models.set({ name: 'demo' }, model);
-  const dispatch = new Dispatcher({ clock, log: silentLogger, serving: models, peer: 'here' });
+  const dispatch = new Dispatcher({ clock, log: silentLogger, serving: models, peer: 'here', ...hooks });
   return { clock, engine, models, model, dispatch };
 }
 
@@ -112,6 +117,17 @@ async function finish(clock: ManualClock, reading: Reading): Promise<InferenceEv
   }
   expect(isDone).toBe(true);
   return reading.events;
+}
+
+const digest = 'd'.repeat(64);
+
+/** What other nodes serve, and never changes. */
+function remoteOf(...replicas: RemoteReplica[]): RemoteReplicas {
+  return { replicas: () => replicas, onChange: () => () => {} };
+}
+
+function never(): never {
+  throw new Error('there is one');
 }
 
 const last = (reading: Reading): InferenceEvent | undefined => reading.events.at(-1);
@@ -287,7 +303,7 @@ describe('the queue before a model', () => {
     const second = new Reading(dispatch.infer(chat(), options()));
     await clock.settle();
     expect(second.events).toEqual([{ type: 'progress', stage: 'queued' }]);
-    expect(dispatch.queueOf(model)).toEqual({ slots: 1, running: 1, waiting: 1 });
+    expect(dispatch.queueOf(model)).toEqual({ slots: 1, running: 1, busySlots: 1, waiting: 1 });
     await finish(clock, first);
     await finish(clock, second);
     expect(last(second)).toEqual({ type: 'end' });
@@ -464,22 +480,30 @@ describe('an answer that goes wrong', () => {
 });
 
 describe('a model with two replicas', () => {
-  /** The second replica is well; the first is as the knobs say. */
+  /** The second replica is another node's and is well; this node's own, which is asked first, is as the knobs say. */
   async function twoReplicas(knobs: Partial<DoubleEngineKnobs>) {
     const setup = await setUp(knobs);
-    const second = await new DoubleEngine({}, setup.clock).load({ name: 'demo', path: '/demo' });
-    setup.models.set({ name: 'demo' }, second, 'second');
+    setup.models.set({ name: 'demo', digest }, setup.model);
+    const second = new ScriptedRemote();
+    setup.dispatch.setRemote(remoteOf(remoteReplica('ada', { digest, model: second })));
     return { ...setup, second };
   }
 
   it('is asked again elsewhere if the first gives nothing', async () => {
-    const { clock, dispatch } = await twoReplicas({ garbage: [{ type: 'accepted', replica: 'broken' }] });
+    const { clock, dispatch, second } = await twoReplicas({
+      garbage: [{ type: 'accepted', replica: 'broken' }],
+    });
     const answer = dispatch.infer(chat(), options());
     const reading = new Reading(answer);
     await finish(clock, reading);
     expect(reading.types().filter((type) => type === 'accepted')).toHaveLength(1);
-    expect(last(reading)).toEqual({ type: 'end' });
-    expect(answer.route()).toMatchObject({ attempts: 2, reason: 'first' });
+    expect(reading.text).toBe('from afar');
+    expect(answer.route()).toMatchObject({
+      ...{ attempts: 2, reason: 'least-loaded', where: 'remote', peer: 'name of ada' },
+    });
+    expect(second.asked).toMatchObject([
+      { request: { hops: 1, model: { name: 'demo', digest } }, patient: true },
+    ]);
   });
 
   it('is not asked again once a part of the answer was given', async () => {
@@ -487,7 +511,7 @@ describe('a model with two replicas', () => {
     const reading = new Reading(dispatch.infer(chat(), options()));
     await finish(clock, reading);
     expect(last(reading)).toMatchObject({ code: 'engine_lost', phase: 'during-output' });
-    expect(second.figures().promptTokens).toBe(0);
+    expect(second.asked).toEqual([]);
   });
 
   it('is not asked again if the request itself is at fault', async () => {
@@ -500,10 +524,254 @@ describe('a model with two replicas', () => {
   });
 
   it('is asked where the engine can do what the request needs', async () => {
-    const { clock, dispatch } = await twoReplicas({ features: new Set() });
+    const { clock, dispatch, second } = await twoReplicas({ features: new Set() });
     const reading = new Reading(dispatch.infer(chat({ sampling: { seed: 7 } }), options()));
     await finish(clock, reading);
     expect(last(reading)).toEqual({ type: 'end' });
+    expect(second.asked).toHaveLength(1);
+  });
+
+  it('is asked where there is less to do', async () => {
+    const { clock, dispatch, second } = await twoReplicas({ slots: 4, tokensPerSecond: 10 });
+    const running = new Reading(dispatch.infer(chat(), options()));
+    await clock.settle();
+    const elsewhere = new Reading(dispatch.infer(chat(), options()));
+    await finish(clock, elsewhere);
+    expect(elsewhere.text).toBe('from afar');
+    second.figures = { requests: 9, slots: 4, rttMs: 1 };
+    const here = new Reading(dispatch.infer(chat(), options()));
+    await finish(clock, running);
+    await finish(clock, here);
+    expect(second.asked).toHaveLength(1);
+  });
+
+  it('is asked elsewhere if the queue here is full', async () => {
+    const { clock, dispatch, second } = await twoReplicas({ slots: 1, hangAfterTokens: 1 });
+    second.figures = { requests: 10_000, slots: 1, rttMs: 1 };
+    const caller = new AbortController();
+    const readings = Array.from(
+      { length: queueLimits.waiting + 1 },
+      () => new Reading(dispatch.infer(chat(), options({ signal: caller.signal }))),
+    );
+    await clock.settle();
+    const over = new Reading(dispatch.infer(chat(), options()));
+    await finish(clock, over);
+    expect(over.text).toBe('from afar');
+    caller.abort();
+    await Promise.all(readings.map(({ done }) => done));
+  });
+
+  it('is not asked elsewhere for a caller who has left', async () => {
+    const { clock, dispatch, second } = await twoReplicas({ firstTokenDelayMs: 1_000 });
+    const caller = new AbortController();
+    const reading = new Reading(dispatch.infer(chat(), options({ signal: caller.signal })));
+    await clock.advance(10);
+    caller.abort();
+    await reading.done;
+    expect(last(reading)).toMatchObject({ code: 'cancelled' });
+    expect(second.asked).toEqual([]);
+  });
+
+  it('is not asked a third time within the time that is over', async () => {
+    const { clock, dispatch, second } = await twoReplicas({ firstTokenDelayMs: 1_000 });
+    const reading = new Reading(dispatch.infer(chat({ timeoutMs: 500 }), options()));
+    await clock.advance(501);
+    await reading.done;
+    expect(last(reading)).toMatchObject({ code: 'deadline_exceeded' });
+    expect(second.asked).toEqual([]);
+  });
+});
+
+describe('a model that only another node serves', () => {
+  async function elsewhere(model: ScriptedRemote, fields: Partial<ReplicaFields> = {}) {
+    const setup = await setUp();
+    setup.dispatch.setRemote(remoteOf(remoteReplica('ada', { name: 'far', model, ...fields })));
+    return setup;
+  }
+  const far = (fields: Partial<ChatRequest> = {}): ChatRequest => chat({ model: { name: 'far' }, ...fields });
+
+  it('is listed, asked there by the name it has there, and the route says so', async () => {
+    const { clock, dispatch, model: _model } = await elsewhere(new ScriptedRemote('far'));
+    expect(dispatch.models().map(({ name }) => name)).toEqual(['demo', 'far']);
+    const answer = dispatch.infer(far(), options());
+    const reading = new Reading(answer);
+    await finish(clock, reading);
+    expect(reading.text).toBe('from afar');
+    expect(answer.route()).toEqual({
+      peer: 'name of ada',
+      attempts: 1,
+      mode: 'solo',
+      where: 'remote',
+      reason: 'only',
+      model: 'far',
+      ignored: [],
+    });
+  });
+
+  it('is told how much time is left', async () => {
+    const model = new ScriptedRemote('far');
+    const { clock, dispatch } = await elsewhere(model);
+    const answer = dispatch.infer(far({ timeoutMs: 10_000 }), options());
+    await clock.advance(4_000);
+    await finish(clock, new Reading(answer));
+    expect(model.asked[0]?.request.timeoutMs).toBe(6_000);
+  });
+
+  it('is waited for while it loads there, as its node says how far it is', async () => {
+    let isReady = false;
+    const model = new ScriptedRemote('far', async function* () {
+      if (isReady) {
+        yield* plainAnswer();
+      } else {
+        const loading = { loading: { stage: 'loading', fraction: 0.5 } };
+        yield errorEvent(
+          new MeshnodeError('model_loading', 'Soon.', { retryAfterSeconds: 3, data: loading }),
+          'before-output',
+        );
+      }
+    });
+    const { clock, dispatch } = await elsewhere(model, { stage: 'loading' });
+    const answer = dispatch.infer(far({ sampling: { seed: 1 } }), options());
+    const reading = new Reading(answer);
+    await clock.advance(1_200);
+    expect(reading.events).toEqual(
+      Array.from({ length: 3 }, () => ({ type: 'progress', stage: 'loading', fraction: 0.5 })),
+    );
+    isReady = true;
+    await finish(clock, reading);
+    expect(reading.text).toBe('from afar');
+    expect(answer.route().attempts).toBe(1);
+    expect(clock.pendingTimers).toBe(0);
+  });
+
+  it('is not waited for by who cannot be held, nor if that takes long', async () => {
+    const model = new ScriptedRemote('far', async function* () {
+      yield errorEvent(
+        new MeshnodeError('model_loading', 'Later.', { retryAfterSeconds: 30 }),
+        'before-output',
+      );
+    });
+    const { clock, dispatch } = await elsewhere(model, { stage: 'loading' });
+    for (const given of [options({ stream: false }), options({ stream: true })]) {
+      const reading = new Reading(dispatch.infer(far(), given));
+      await clock.settle();
+      expect(reading.events).toEqual([
+        expect.objectContaining({ code: 'model_loading', retryAfterSeconds: 30 }),
+      ]);
+    }
+    const patient = new Reading(dispatch.infer(far(), options({ stream: false, waitForLoadMs: 2_000 })));
+    await clock.advance(1_900);
+    expect(new Set(patient.types())).toEqual(new Set(['progress']));
+    await clock.advance(200);
+    expect(last(patient)).toMatchObject({ code: 'model_loading' });
+  });
+
+  it('is gone with the mesh', async () => {
+    const { clock, dispatch } = await elsewhere(new ScriptedRemote('far'));
+    dispatch.setRemote(undefined);
+    const reading = new Reading(dispatch.infer(far(), options()));
+    await finish(clock, reading);
+    expect(last(reading)).toMatchObject({ code: 'model_not_found' });
+  });
+
+  it('answers with an error of its own if what comes is unlawful', async () => {
+    const unlawful = new ScriptedRemote('far', async function* () {
+      yield { type: 'delta', index: 0, text: 'too early' };
+    });
+    const { clock, dispatch } = await elsewhere(unlawful);
+    const reading = new Reading(dispatch.infer(far(), options()));
+    await finish(clock, reading);
+    expect(reading.events).toEqual([expect.objectContaining({ code: 'engine_protocol' })]);
+  });
+
+  it('is given up when it says nothing for too long', async () => {
+    const silent = new ScriptedRemote('far', async function* (_request, signal) {
+      yield { type: 'accepted', replica: 'silent' };
+      await aborted(signal);
+    });
+    const { clock, dispatch } = await elsewhere(silent);
+    const reading = new Reading(dispatch.infer(far(), options()));
+    await clock.advance(engineLimits.stallMs);
+    await reading.done;
+    expect(last(reading)).toMatchObject({ code: 'engine_timeout' });
+  });
+});
+
+describe('a request of a peer', () => {
+  const fromPeer = (fields: Partial<DispatchOptions> = {}): DispatchOptions =>
+    options({ caller: 'ada', ...fields });
+
+  it('is answered by this node`s own model, and is no demand of its users', async () => {
+    const asked: string[] = [];
+    const served: string[] = [];
+    const { clock, dispatch } = await setUp(
+      {},
+      {
+        onAsked: (model) => asked.push(model),
+        onServed: (caller, model) => served.push(`${caller} ${model}`),
+      },
+    );
+    const reading = new Reading(dispatch.infer(chat({ hops: 1 }), fromPeer()));
+    await finish(clock, reading);
+    expect(last(reading)).toEqual({ type: 'end' });
+    expect({ asked, served }).toEqual({ asked: [], served: ['ada demo'] });
+  });
+
+  it('goes on to another node at most once more, and never back', async () => {
+    const { clock, dispatch } = await setUp();
+    const [ada, bob] = [new ScriptedRemote('far'), new ScriptedRemote('far')];
+    const both = [
+      remoteReplica('ada', { name: 'far', digest, model: ada }),
+      remoteReplica('bob', { name: 'far', digest, model: bob }),
+    ];
+    dispatch.setRemote(remoteOf(...both));
+    const passedOn = new Reading(dispatch.infer(chat({ model: { name: 'far' }, hops: 1 }), fromPeer()));
+    await finish(clock, passedOn);
+    expect(passedOn.text).toBe('from afar');
+    expect(bob.asked.map(({ request }) => request.hops)).toEqual([2]);
+    const tooFar = new Reading(dispatch.infer(chat({ model: { name: 'far' }, hops: 2 }), fromPeer()));
+    await finish(clock, tooFar);
+    expect(last(tooFar)).toMatchObject({ code: 'model_not_found' });
+    dispatch.setRemote(remoteOf(remoteReplica('ada', { name: 'far', digest, model: ada })));
+    const back = new Reading(dispatch.infer(chat({ model: { name: 'far' }, hops: 1 }), fromPeer()));
+    await finish(clock, back);
+    expect(last(back)).toMatchObject({ code: 'model_not_found' });
+    expect(ada.asked).toEqual([]);
+  });
+
+  it('waits for the owner`s', async () => {
+    const { clock, dispatch } = await setUp({ slots: 1, tokensPerSecond: 10 });
+    const order: string[] = [];
+    const ask = (name: string, given: DispatchOptions): Reading => {
+      const reading = new Reading(dispatch.infer(chat({ hops: name === 'peer' ? 1 : 0 }), given));
+      reading.done.then(() => order.push(name));
+      return reading;
+    };
+    const readings = [ask('first', options()), ask('peer', fromPeer()), ask('owner', options())];
+    for (const reading of readings) {
+      await finish(clock, reading);
+    }
+    expect(order).toEqual(['first', 'owner', 'peer']);
+  });
+
+  it('is refused when the peer has too many under way', async () => {
+    const { clock, dispatch } = await setUp({ slots: 1, hangAfterTokens: 1 });
+    const caller = new AbortController();
+    const readings = Array.from(
+      { length: peerLimits.inFlightPerPeer + 1 },
+      () => new Reading(dispatch.infer(chat({ hops: 1 }), fromPeer({ signal: caller.signal }))),
+    );
+    await clock.settle();
+    expect(last(readings.at(-1) ?? readings[0] ?? never())).toMatchObject({ code: 'queue_full' });
+    const other = new Reading(
+      dispatch.infer(chat({ hops: 1 }), options({ caller: 'bob', signal: caller.signal })),
+    );
+    await clock.settle();
+    expect(other.types()).toEqual(['progress']);
+    expect(dispatch.inFlightOfPeers).toBe(peerLimits.queuedPerPeer + 2);
+    caller.abort();
+    await Promise.all([...readings, other].map(({ done }) => done));
+    expect(dispatch.inFlightOfPeers).toBe(0);
   });
 });
 

@@ -37,6 +37,7 @@ const model = (name: string): RecordModel => ({
   slots: undefined,
   architecture: undefined,
   quantisation: undefined,
+  abilities: [],
 });
 const device = { name: 'd', kind: 'cpu', totalBytes: 1, usableBytes: 1, bandwidthBytes: undefined };
 

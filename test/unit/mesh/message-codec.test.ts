@@ -39,11 +39,15 @@ describe('test vectors of mesh messages', () => {
   it('has every type of message', () => {
     expect([...new Set(messages.map(({ message }) => message.type))].sort()).toEqual([
       'admitted',
+      'beat',
+      'beat-answer',
       'buckets',
       'digest',
       'entries',
       'hello',
       'items',
+      'probe',
+      'probe-answer',
       'refused',
       'renewal',
       'want',

@@ -91,6 +91,7 @@ describe('a record', () => {
           slots: undefined,
           architecture: undefined,
           quantisation: undefined,
+          abilities: [],
         },
       ],
     });

@@ -22,11 +22,12 @@ const source = (models: readonly ModelStatus[]): FactsSource => ({
   hardware: undefined,
   models,
   demand: [{ model: 'demo', requests: 12.3456 }],
+  served: [{ model: 'demo', origin: 'ada', requests: 2.7654 }],
 });
 
 describe('what a node says of itself', () => {
   it('is its name, version and addresses at least', () => {
-    expect(localFacts(source([]), ['/ip4/192.0.2.1/tcp/1'])).toMatchObject({
+    expect(localFacts(source([]), ['/ip4/192.0.2.1/tcp/1'], [])).toMatchObject({
       name: 'attic',
       version: '1.0.0',
       addresses: ['/ip4/192.0.2.1/tcp/1'],
@@ -36,13 +37,22 @@ describe('what a node says of itself', () => {
   });
 
   it('is what its users ask for, no more exactly than anybody needs', () => {
-    expect(localFacts(source([]), []).demand).toEqual([{ model: 'demo', requests: 12 }]);
+    expect(localFacts(source([]), [], []).demand).toEqual([{ model: 'demo', requests: 12 }]);
+  });
+
+  it('is what it answered for others and how far they are, no more exactly than anybody needs', () => {
+    const neighbour = { peerId: 'ada', rttP50Ms: 1.23456, rttP95Ms: 98.765 };
+    expect(localFacts(source([]), [], [neighbour])).toMatchObject({
+      served: [{ model: 'demo', origin: 'ada', requests: 2.8 }],
+      neighbours: [{ peerId: 'ada', rttP50Ms: 1.2, rttP95Ms: 99 }],
+    });
   });
 
   it('is of a model what others choose by', () => {
     const digest = 'ab'.repeat(32);
     const { models } = localFacts(
       source([status({ digest, sizeBytes: 9, capabilities, engine: 'embedded' })]),
+      [],
       [],
     );
     expect(models).toMatchObject([
@@ -55,13 +65,14 @@ describe('what a node says of itself', () => {
         contextTokens: 2048,
         slots: 4,
         sizeBytes: 9,
+        abilities: ['completion', 'chat'],
       },
     ]);
   });
 
   it('leaves open the digest that is still computed, and says which models another server runs', () => {
     const models = [status({ digest: 'pending' }), status({ name: 'far', engine: 'openai-url' })];
-    expect(localFacts(source(models), []).models).toMatchObject([
+    expect(localFacts(source(models), [], []).models).toMatchObject([
       { name: 'demo', digest: undefined, attached: false },
       { name: 'far', digest: undefined, attached: true },
     ]);
@@ -71,7 +82,7 @@ describe('what a node says of itself', () => {
     const models = (['resolving', 'downloading', 'loading', 'failed'] as const).map((stage) =>
       status({ name: stage, stage }),
     );
-    expect(localFacts(source(models), []).models.map(({ name, state }) => [name, state])).toEqual([
+    expect(localFacts(source(models), [], []).models.map(({ name, state }) => [name, state])).toEqual([
       ['resolving', 'loading'],
       ['downloading', 'loading'],
       ['loading', 'loading'],

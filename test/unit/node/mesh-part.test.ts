@@ -1,8 +1,10 @@
 // Nodes' parts in a mesh, in this process over loopback: what they keep, tell and do, and what a failed join leaves.
+
 import { mkdtemp, readdir, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, describe, expect, it } from 'vitest';
+import { Dispatcher, type ServedModels } from '../../../src/dispatch/dispatch.ts';
 import { noFacts } from '../../../src/mesh/record.ts';
 import { encodeRecord } from '../../../src/mesh/record-codec.ts';
 import { EventLog, type NodeEvent } from '../../../src/node/events.ts';
@@ -42,6 +44,9 @@ interface Setup {
   readonly clock?: Clock;
 }
 
+/** What a node serves that has no model. */
+const nothing: ServedModels = { served: () => [], onChange: () => () => {} };
+
 /** A part that is not started yet. */
 async function prepare(setup: Setup = {}): Promise<Node> {
   const path = setup.path ?? (await mkdtemp(join(tmpdir(), 'meshnode-part-')));
@@ -72,14 +77,20 @@ async function prepare(setup: Setup = {}): Promise<Node> {
       hardware: undefined,
       models: [],
       demand: [],
+      served: [],
     }),
+    dispatch: new Dispatcher({ clock, log: silentLogger, serving: nothing, peer: setup.name ?? 'node' }),
     events,
     onConflict: (error) => conflicts.push(error),
     clock,
     random: systemRandom,
     log: silentLogger,
   });
-  const desk = new MeshDesk(part, { identity, clock, random: systemRandom, onLeft: () => left.push(path) });
+  const desk = new MeshDesk(part, {
+    ...{ identity, clock, random: systemRandom },
+    models: () => [],
+    onLeft: () => left.push(path),
+  });
   const start = () => part.start(new AbortController().signal);
   const node = { path, part, desk, heard, conflicts, left, start };
   nodes.push(node);
@@ -92,6 +103,7 @@ async function started(setup: Setup = {}): Promise<Node> {
   return node;
 }
 
+const never = new AbortController().signal;
 const invitation = { role: 'serve', ttlMs: 60_000, uses: 5, strict: false } as const;
 
 /** The founder of a mesh and one that joined it, each knowing the other. */
@@ -151,7 +163,10 @@ describe('a node that joins', () => {
     expect(await bee.desk.peers()).toMatchObject([
       { name: 'ada', role: 'admin', paths: [{ direction: 'outbound' }] },
     ]);
-    const { peerId, paths: measured } = await bee.desk.ping('ada', 3, new AbortController().signal);
+    const { peerId, paths: measured } = await bee.desk.ping(
+      { peer: 'ada', count: 3, throughput: true },
+      never,
+    );
     expect(peerId).toBe(ada.part.parts.network.peerId);
     expect(measured[0]?.rttMs.p50).toBeLessThan(1000);
     expect(measured[0]?.bytesPerSecond).toBeGreaterThan(0);
@@ -186,7 +201,7 @@ describe('a node that joins', () => {
     expect(thrownBy(() => bee.desk.revoke('ada'))).toMatchObject({ code: 'role_forbidden' });
     expect(thrownBy(() => ada.desk.revoke('cleo'))).toMatchObject({ code: 'peer_unknown' });
     expect(thrownBy(() => ada.desk.revoke('ada'))).toMatchObject({ code: 'invalid_request' });
-    const ping = bee.desk.ping('cleo', 1, new AbortController().signal);
+    const ping = bee.desk.ping({ peer: 'cleo', count: 1, throughput: true }, never);
     expect(await rejectionOf(ping)).toMatchObject({ code: 'peer_unknown' });
   });
 });

@@ -21,7 +21,7 @@ function viewOf(peerId: string, fields: Partial<MemberView> = {}): MemberView {
     ...({ peerId, name: `name of ${peerId}`, role: 'serve', left: false } as const),
     ...{ issuedMs: 0, expiresMs: 1, certificate: certificate.bytes },
   };
-  return { record, certificate, status: 'alive', isUp: true, ...fields };
+  return { record, certificate, status: 'alive', isUp: true, isSilent: false, ...fields };
 }
 
 function watched(): { watch: PeerWatch; told: PeerChange[]; show: (...views: MemberView[]) => void } {
@@ -44,15 +44,12 @@ describe('what is told of a peer', () => {
   });
 
   it('is how it goes: silent, back, silent, dead', () => {
-    const { watch, told, show } = watched();
+    const { told, show } = watched();
     show(viewOf('ada'));
-    watch.hear({ type: 'down', peer: 'ada' });
-    show(viewOf('ada', { isUp: false }));
-    watch.hear({ type: 'up', peer: 'ada' });
+    show(viewOf('ada', { isUp: false, isSilent: true }));
     show(viewOf('ada'));
-    watch.hear({ type: 'down', peer: 'ada' });
-    show(viewOf('ada', { isUp: false }));
-    show(viewOf('ada', { isUp: false, status: 'dead' }));
+    show(viewOf('ada', { isUp: false, isSilent: true }));
+    show(viewOf('ada', { isUp: false, isSilent: true, status: 'dead' }));
     expect(told.map(({ state }) => state)).toEqual(['joined', 'suspect', 'joined', 'suspect', 'dead']);
   });
 
@@ -74,14 +71,5 @@ describe('what is told of a peer', () => {
     const { told, show } = watched();
     show(viewOf('me'), viewOf('ada', { status: 'dead', isUp: false }));
     expect(told).toEqual([]);
-  });
-
-  it('says whether it is the last word', () => {
-    const { watch, told, show } = watched();
-    show(viewOf('ada'));
-    const [joined] = told;
-    expect(joined !== undefined && watch.isCurrent(joined)).toBe(true);
-    show(viewOf('ada', { status: 'left' }));
-    expect(joined !== undefined && watch.isCurrent(joined)).toBe(false);
   });
 });

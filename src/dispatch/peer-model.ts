@@ -1,0 +1,201 @@
+// One model of one peer, as far as it can be asked from here. A request that is under way hears at once when its node
+// is lost.
+import { type InferenceEvent, isOutput } from '../inference/events.ts';
+import type { Answerable, EngineFeature } from '../inference/features.ts';
+import type { InferenceKind, InferenceRequest } from '../inference/request.ts';
+import type { MembershipNotice } from '../mesh/membership-events.ts';
+import type { ReplicaLoad } from '../routing/least-loaded.ts';
+import type { PeerId } from '../trust/keys.ts';
+import { asMeshnodeError, MeshnodeError } from '../util/errors.ts';
+import { beatLimits, inferLimits, remoteLimits } from '../util/limits.ts';
+import { askPeer, type InferCallerComponents } from './infer-caller.ts';
+import { boundedError } from './peer-error.ts';
+import type { RemoteModel } from './replica.ts';
+import { SentRequests } from './sent-requests.ts';
+
+export interface PeerModelComponents extends InferCallerComponents {
+  /** Hears what becomes of peers; the returned function ends that. */
+  readonly onNotice: (listener: (notice: MembershipNotice) => void) => () => void;
+  /** Told that a peer is asked, and where it can be dialled if its record is not known. */
+  readonly routed: (peer: PeerId, addresses?: readonly string[]) => void;
+}
+
+/** What others say of the model, or of how busy it is. */
+export interface PeerModelFacts {
+  /** What its node calls it. */
+  readonly name: string;
+  readonly abilities: readonly string[];
+  readonly slots: number | undefined;
+  /** Where its node can be dialled, if the mesh does not know. */
+  readonly addresses?: readonly string[];
+  /** Who passes requests on to it, and what he calls it; absent: nobody. */
+  readonly through?: { readonly peer: PeerId; readonly name: string };
+}
+
+/** Its load, as it was told at a monotonic time. */
+export interface ToldLoad {
+  readonly requests: number;
+  readonly slots: number | undefined;
+  readonly atMs: number;
+}
+
+/** What is known of a peer at the moment; undefined: nothing. */
+export interface PeerNews {
+  readonly load: ToldLoad | undefined;
+  readonly rttMs: number | undefined;
+}
+
+export class PeerModel implements RemoteModel {
+  readonly name: string;
+  readonly capabilities: Answerable;
+  readonly #peer: PeerId;
+  readonly #facts: PeerModelFacts;
+  readonly #news: () => PeerNews;
+  readonly #components: PeerModelComponents;
+  readonly #sent: SentRequests;
+  /** When the peer itself is tried again, after it could not be reached: monotonic. */
+  readonly #ways: { closedUntilMs: number };
+
+  constructor(
+    peer: PeerId,
+    facts: PeerModelFacts,
+    news: () => PeerNews,
+    components: PeerModelComponents,
+    before?: PeerModel,
+  ) {
+    this.name = facts.name;
+    this.capabilities = capabilitiesOf(facts.abilities);
+    this.#peer = peer;
+    this.#facts = facts;
+    this.#news = news;
+    this.#components = components;
+    this.#sent = before === undefined ? new SentRequests(2 * beatLimits.loadMs) : before.#sent;
+    this.#ways = before === undefined ? { closedUntilMs: 0 } : before.#ways;
+  }
+
+  /** The same model by what is said of it now: what was sent to it still counts. */
+  as(facts: PeerModelFacts, news: () => PeerNews): PeerModel {
+    return new PeerModel(this.#peer, facts, news, this.#components, this);
+  }
+
+  load(): ReplicaLoad {
+    const nowMs = this.#components.clock.monotonicMs();
+    const { load, rttMs } = this.#news();
+    const isFresh = load !== undefined && nowMs - load.atMs <= beatLimits.loadMs;
+    return {
+      requests: isFresh ? this.#sent.since(load.requests, load.atMs) : this.#sent.underWay(),
+      slots: load?.slots ?? this.#facts.slots,
+      rttMs,
+    };
+  }
+
+  async *infer(
+    request: InferenceRequest,
+    signal: AbortSignal,
+    { patient }: { readonly patient: boolean },
+  ): AsyncGenerator<InferenceEvent, void, undefined> {
+    const { clock } = this.#components;
+    const sent = this.#sent.begin(clock.monotonicMs());
+    try {
+      yield* this.#ask(request, signal, patient);
+    } finally {
+      sent(clock.monotonicMs());
+    }
+  }
+
+  /** Asks the peer, or whoever passes requests on to it if there is no way to the peer itself. */
+  async *#ask(
+    request: InferenceRequest,
+    signal: AbortSignal,
+    patient: boolean,
+  ): AsyncGenerator<InferenceEvent, void, undefined> {
+    const { through } = this.#facts;
+    const isDetour = through !== undefined && through.peer !== this.#peer;
+    const nowMs = this.#components.clock.monotonicMs();
+    if (!isDetour || this.#ways.closedUntilMs <= nowMs) {
+      let hasBegun = false;
+      try {
+        for await (const event of this.#askAt(this.#peer, request, signal, patient)) {
+          hasBegun = true;
+          yield event;
+        }
+        return;
+      } catch (thrown) {
+        const { code } = asMeshnodeError(thrown);
+        if (!isDetour || hasBegun || code !== 'peer_unreachable' || signal.aborted) {
+          throw thrown;
+        }
+        this.#ways.closedUntilMs = nowMs + remoteLimits.detourMs;
+      }
+    }
+    if (isDetour) {
+      const passedOn = { ...request, model: { ...request.model, name: through.name } };
+      yield* this.#askAt(through.peer, passedOn, signal, patient);
+    }
+  }
+
+  async *#askAt(
+    peer: PeerId,
+    request: InferenceRequest,
+    signal: AbortSignal,
+    patient: boolean,
+  ): AsyncGenerator<InferenceEvent, void, undefined> {
+    this.#components.routed(peer, peer === this.#peer ? this.#facts.addresses : undefined);
+    const loss = new PeerLoss(this.#components, peer, patient);
+    const patienceMs = patient ? inferLimits.resumeMs : 0;
+    try {
+      for await (const event of askPeer(
+        { peer, request, signal, lost: loss.signal, patienceMs },
+        this.#components,
+      )) {
+        loss.hasOutput ||= isOutput(event);
+        yield event.type === 'error' ? boundedError(event) : event;
+      }
+    } finally {
+      loss.stop();
+    }
+  }
+}
+
+/**
+ * Whether a request still has somebody to wait for. Before any output another replica is asked as soon as the peer is
+ * silent, if there is one; otherwise it is waited for until nobody hears of it any more.
+ */
+class PeerLoss {
+  hasOutput = false;
+  readonly stop: () => void;
+  readonly #controller = new AbortController();
+
+  constructor({ onNotice }: PeerModelComponents, peer: PeerId, patient: boolean) {
+    this.stop = onNotice((notice) => {
+      const isOfPeer = 'peer' in notice && notice.peer === peer;
+      if (isOfPeer && (notice.type === 'gone' || notice.type === 'left')) {
+        const code = this.hasOutput ? 'stream_broken' : 'peer_unreachable';
+        this.#controller.abort(new MeshnodeError(code, 'The node that was asked is gone.'));
+      } else if (isOfPeer && notice.type === 'silent' && !this.hasOutput && !patient) {
+        this.#controller.abort(new MeshnodeError('peer_unreachable', 'The node that was asked is silent.'));
+      }
+    });
+  }
+
+  get signal(): AbortSignal {
+    return this.#controller.signal;
+  }
+}
+
+const kinds: readonly string[] = [
+  'chat',
+  'completion',
+  'embedding',
+  'rerank',
+  'transcription',
+] satisfies InferenceKind[];
+
+function capabilitiesOf(abilities: readonly string[]): Answerable {
+  const isKind = (word: string): word is InferenceKind => kinds.includes(word);
+  return {
+    kinds: new Set(abilities.filter(isKind)),
+    // Words of a later version are asked for by nobody here.
+    features: new Set(abilities.filter((word): word is EngineFeature => !isKind(word))),
+  };
+}

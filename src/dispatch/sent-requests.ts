@@ -1,0 +1,62 @@
+// Requests that this node has sent to one replica: what its last beat could not count yet. Pure.
+
+interface Sent {
+  readonly atMs: number;
+  /** Undefined while it is under way. */
+  endedMs: number | undefined;
+}
+
+export class SentRequests {
+  readonly #sent = new Set<Sent>();
+  /** Ended requests are of no interest after this long, ms: no beat that is believed is older. */
+  readonly #memoryMs: number;
+
+  constructor(memoryMs: number) {
+    this.#memoryMs = memoryMs;
+  }
+
+  /** A request goes out; the returned function says that it is over. Times are monotonic. */
+  begin(nowMs: number): (endedMs: number) => void {
+    const sent: Sent = { atMs: nowMs, endedMs: undefined };
+    this.#forget(nowMs);
+    this.#sent.add(sent);
+    return (endedMs) => {
+      sent.endedMs ??= endedMs;
+    };
+  }
+
+  /** Those that are kept in mind. */
+  get remembered(): number {
+    return this.#sent.size;
+  }
+
+  /** Those under way. */
+  underWay(): number {
+    return this.#count(({ endedMs }) => endedMs === undefined);
+  }
+
+  /** How many the replica has now that had `counted` at `atMs`: what was sent since comes on top, what ended since is off. */
+  since(counted: number, atMs: number): number {
+    const begun = this.#count((sent) => sent.endedMs === undefined && sent.atMs > atMs);
+    const ended = this.#count(
+      (sent) => sent.endedMs !== undefined && sent.endedMs > atMs && sent.atMs <= atMs,
+    );
+    return Math.max(0, counted + begun - ended);
+  }
+
+  #forget(nowMs: number): void {
+    for (const sent of this.#sent) {
+      if (sent.endedMs !== undefined && nowMs - sent.endedMs > this.#memoryMs) {
+        this.#sent.delete(sent);
+      }
+    }
+  }
+
+  #count(isMeant: (sent: Sent) => boolean): number {
+    let count = 0;
+    for (const sent of this.#sent) {
+      count += isMeant(sent) ? 1 : 0;
+    }
+    return count;
+  }
+}

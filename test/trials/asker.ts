@@ -1,0 +1,71 @@
+// A client in a process of its own, so that it can live on another host: asks what it is told to on standard input, a
+// JSON line each, and prints how that went.
+import { createInterface } from 'node:readline';
+
+export interface Asked {
+  readonly id: number;
+  /** Base URL of the API. */
+  readonly apiUrl: string;
+  readonly prompt: string;
+  readonly maxTokens: number;
+}
+
+/** How an answer ended: as it should, with an error that was told, or cleanly in the middle, which must never be. */
+export type Ending = 'complete' | 'told' | 'truncated';
+
+export type Answered =
+  | { readonly id: number; readonly news: 'began'; readonly peer: string }
+  | {
+      readonly id: number;
+      readonly news: 'ended';
+      readonly ending: Ending;
+      /** What the error was, if it was told. */
+      readonly why: string;
+      readonly tookMs: number;
+      readonly attempts: number;
+    };
+
+for await (const line of createInterface({ input: process.stdin })) {
+  void answer(JSON.parse(line) as Asked);
+}
+
+function say(answered: Answered): void {
+  process.stdout.write(`${JSON.stringify(answered)}\n`);
+}
+
+async function answer({ id, apiUrl, prompt, maxTokens }: Asked): Promise<void> {
+  const startMs = performance.now();
+  let attempts = 0;
+  const ended = (ending: Ending, why = ''): void =>
+    say({ id, news: 'ended', ending, why, tookMs: performance.now() - startMs, attempts });
+  try {
+    const response = await fetch(`${apiUrl}/chat/completions`, {
+      method: 'POST',
+      headers: { 'content-type': 'application/json' },
+      body: JSON.stringify({
+        model: 'demo',
+        stream: true,
+        temperature: 0,
+        max_tokens: maxTokens,
+        messages: [{ role: 'user', content: prompt }],
+      }),
+    });
+    attempts = Number(response.headers.get('x-meshnode-attempts'));
+    if (response.status !== 200) {
+      ended('told', `${response.status} ${await response.text()}`.slice(0, 200));
+      return;
+    }
+    say({ id, news: 'began', peer: response.headers.get('x-meshnode-peer') ?? '' });
+    let text = '';
+    for await (const chunk of response.body?.pipeThrough(new TextDecoderStream()) ?? []) {
+      text += chunk;
+    }
+    if (text.includes('data: [DONE]')) {
+      ended('complete');
+    } else {
+      ended(text.includes('"error"') ? 'told' : 'truncated', 'an error frame and a clean end');
+    }
+  } catch (thrown) {
+    ended('told', String(thrown));
+  }
+}

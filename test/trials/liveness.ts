@@ -1,0 +1,419 @@
+// How soon a mesh notices that a node is gone, and what becomes of the requests that it was asked: killed, stopped,
+// its cable pulled, and leaving by its own word.
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { NodeClient } from '../../src/cli/node-client.ts';
+import { markdownTable } from '../support/markdown-table.ts';
+import { type JsonLine, meshnodeProgram, StartedProcess } from '../support/started-process.ts';
+import type { Answered, Ending } from './asker.ts';
+import { Cables } from './cables.ts';
+import { progress, type TrialResult } from './trial.ts';
+
+/** Of each kind, half of them over each transport. */
+const trialsOfEach = 50;
+const transports = ['quic', 'tcp'] as const;
+const kinds = ['kill -9', 'SIGSTOP', 'cable pulled', 'leave'] as const;
+/** Within which everybody must know. */
+const boundMs: Readonly<Record<Kind, number>> = {
+  'kill -9': 5_000,
+  SIGSTOP: 5_000,
+  'cable pulled': 8_000,
+  leave: 5_000,
+};
+/** Time that a request caught by a dying replica may take more than usual, 99th percentile. */
+const retryBoundMs = 2_000;
+/** Longest wait for anything: then the trial itself has failed. */
+const patienceMs = 60_000;
+const endless = 'Count for ever.';
+const short = 'What is the capital of France?';
+const shortTokens = 40;
+
+type Kind = (typeof kinds)[number];
+type Transport = (typeof transports)[number];
+
+interface Trial {
+  readonly kind: Kind;
+  readonly transport: Transport;
+  /** Until the last of the others took it out of its routing, and until it was dead, or had left, for the last. */
+  readonly silentMs: number;
+  readonly deadMs: number;
+  readonly answers: readonly Caught[];
+}
+
+/** A request under way when the node went. */
+interface Caught {
+  /** A stream that had begun there, or one that had not begun to be answered. */
+  readonly what: 'begun' | 'caught';
+  readonly ending: Ending;
+  readonly attempts: number;
+  /** From the blow to its end. */
+  readonly afterMs: number;
+}
+
+export async function trialLiveness(counts: number = trialsOfEach): Promise<TrialResult> {
+  const trials: Trial[] = [];
+  const usualMs: number[] = [];
+  const missing: string[] = [];
+  for (const kind of kinds) {
+    for (const transport of transports) {
+      const cables = kind === 'cable pulled' ? await Cables.lay(['ada', 'victim', 'bee']) : undefined;
+      if (kind === 'cable pulled' && cables === undefined) {
+        missing.push(`${kind}, ${transport}: network namespaces cannot be made here`);
+        continue;
+      }
+      const mesh = new TrialMesh(transport, cables);
+      try {
+        await mesh.start();
+        for (let trial = 0; trial < Math.ceil(counts / transports.length); trial++) {
+          usualMs.push(...(await mesh.usualMs()));
+          trials.push(await mesh.blow(kind));
+          progress(
+            `${kind} ${transport} ${trial + 1}: dead after ${Math.round(trials.at(-1)?.deadMs ?? 0)} ms`,
+          );
+          await mesh.restore(kind);
+        }
+      } finally {
+        await mesh.end();
+        await cables?.remove();
+      }
+    }
+  }
+  return reportOf(trials, usualMs, missing);
+}
+
+function reportOf(
+  trials: readonly Trial[],
+  usualMs: readonly number[],
+  missing: readonly string[],
+): TrialResult {
+  const groups = [...Map.groupBy(trials, ({ kind, transport }) => `${kind} ${transport}`).values()];
+  const caught = trials.flatMap(({ answers }) => answers.filter(({ what }) => what === 'caught'));
+  const retried = caught.filter(({ ending, attempts }) => ending === 'complete' && attempts > 1);
+  const addedMs = retried.map(({ afterMs }) => afterMs - at(usualMs, 0.5));
+  const truncated = trials.flatMap(({ answers }) => answers.filter(({ ending }) => ending === 'truncated'));
+  const isHeld =
+    missing.length === 0 &&
+    truncated.length === 0 &&
+    caught.every(({ ending }) => ending === 'complete') &&
+    trials.every(({ kind, deadMs }) => deadMs < boundMs[kind]);
+  return {
+    held: isHeld,
+    report: [
+      markdownTable([
+        ['what', 'over', 'trials', 'silent p50', 'silent max', 'known to all p50', 'max', 'bound', 'held'],
+        ...groups.map((group) => rowOf(group)),
+      ]),
+      '',
+      markdownTable([
+        ['requests under way', 'number', 'complete', 'told', 'cut silently', 'after the blow p50', 'max'],
+        ...(['begun', 'caught'] as const).map((what) => answersRow(trials, what)),
+      ]),
+      '',
+      `Of the caught ones ${retried.length} were asked again elsewhere; that added p50 ${ms(at(addedMs, 0.5))}, ` +
+        `p99 ${ms(at(addedMs, 0.99))}, at most ${ms(at(addedMs, 1))} to the usual ${ms(at(usualMs, 0.5))}` +
+        ` (allowed: ${ms(retryBoundMs)} at the 99th percentile).`,
+      '',
+      'Three nodes, two with the model: "silent" is when the last of the others took the node out of its routing, "known',
+      'to all" when it was dead, or had left, for the last of them. Begun: a stream that had given words. Caught: streams',
+      'asked for at the moment of the blow, of which about half go to the node that is struck.',
+      ...missing.map((what) => `Not run: ${what}.`),
+    ].join('\n'),
+  };
+}
+
+function rowOf(group: readonly Trial[]): string[] {
+  const [first] = group;
+  const [silent, dead] = [group.map(({ silentMs }) => silentMs), group.map(({ deadMs }) => deadMs)];
+  const bound = first === undefined ? 0 : boundMs[first.kind];
+  return [
+    ...[first?.kind ?? '', first?.transport ?? '', String(group.length)],
+    ...[ms(at(silent, 0.5)), ms(at(silent, 1)), ms(at(dead, 0.5)), ms(at(dead, 1)), `< ${ms(bound)}`],
+    at(dead, 1) < bound ? 'yes' : '**no**',
+  ];
+}
+
+function answersRow(trials: readonly Trial[], wanted: Caught['what']): string[] {
+  const answers = trials.flatMap(({ answers }) => answers.filter(({ what }) => what === wanted));
+  const count = (ending: Ending): string =>
+    String(answers.filter((answer) => answer.ending === ending).length);
+  const times = answers.map(({ afterMs }) => afterMs);
+  return [
+    ...[wanted, String(answers.length), count('complete'), count('told'), count('truncated')],
+    ...[ms(at(times, 0.5)), ms(at(times, 1))],
+  ];
+}
+
+/** The value that `share` of the samples do not exceed. */
+function at(samples: readonly number[], share: number): number {
+  const sorted = [...samples].sort((a, b) => a - b);
+  return sorted[Math.max(0, Math.ceil(sorted.length * share) - 1)] ?? Number.NaN;
+}
+
+function ms(value: number): string {
+  return value >= 1_000 ? `${(value / 1_000).toFixed(2)} s` : `${Math.round(value)} ms`;
+}
+
+/** Three nodes: `ada` made the mesh and has the model, `victim` has it too, `bee` is asked. */
+class TrialMesh {
+  readonly #transport: Transport;
+  readonly #cables: Cables | undefined;
+  readonly #nodes = new Map<string, TrialNode>();
+  #asker: StartedProcess | undefined;
+  #asked = 0;
+
+  constructor(transport: Transport, cables: Cables | undefined) {
+    this.#transport = transport;
+    this.#cables = cables;
+  }
+
+  async start(): Promise<void> {
+    await this.#add('ada', ['--model', 'demo']);
+    await this.#add('victim', ['--model', 'demo', '--join', await this.#token()]);
+    await this.#add('bee', ['--join', await this.#token()]);
+    const asker = fileURLToPath(new URL('asker.ts', import.meta.url));
+    const [command, ...args] = this.#commandOn('bee', process.execPath);
+    this.#asker = new StartedProcess(command, [...args, asker]);
+    await this.#whole();
+  }
+
+  /** How long an answer takes while nobody dies. */
+  async usualMs(): Promise<number[]> {
+    const ids = [this.#ask(short, shortTokens), this.#ask(short, shortTokens)];
+    return Promise.all(ids.map(async (id) => (await this.#end(id)).tookMs));
+  }
+
+  async blow(kind: Kind): Promise<Trial> {
+    const begun = await this.#beginAtVictim();
+    const others = [this.#node('ada'), this.#node('bee')];
+    const marks = new Map(others.map((node) => [node, node.mark()]));
+    const startMs = performance.now();
+    const caught = Array.from({ length: 4 }, () => this.#ask(short, shortTokens));
+    await this.#strike(kind);
+    const struckMs = performance.now();
+    const since = async (states: readonly string[]): Promise<number> => {
+      const seen = others.map((node) =>
+        node.peerIs(this.#node('victim').peerId, states, marks.get(node) ?? 0),
+      );
+      return Math.max(...(await Promise.all(seen))) - startMs;
+    };
+    const silentMs = await since(['suspect', 'dead', 'left']);
+    const deadMs = await since(['dead', 'left']);
+    const ended = async (what: Caught['what'], id: number): Promise<Caught> => {
+      const { ending, attempts, atMs } = await this.#end(id);
+      return { what, ending, attempts, afterMs: atMs - (what === 'begun' ? struckMs : startMs) };
+    };
+    const answers = await Promise.all([ended('begun', begun), ...caught.map((id) => ended('caught', id))]);
+    return { kind, transport: this.#transport, silentMs, deadMs, answers };
+  }
+
+  /** As it was before the blow. */
+  async restore(kind: Kind): Promise<void> {
+    const victim = this.#node('victim');
+    if (kind === 'SIGSTOP') {
+      process.kill(victim.process.pid, 'SIGCONT');
+    } else if (kind === 'cable pulled') {
+      await this.#cables?.plug('victim');
+    } else {
+      await victim.process.stop('SIGKILL');
+      await this.#launch(victim, ['--model', 'demo', '--join', await this.#token()]);
+    }
+    await this.#whole();
+  }
+
+  async end(): Promise<void> {
+    await this.#asker?.stop('SIGKILL');
+    for (const node of this.#nodes.values()) {
+      await node.process.stop('SIGKILL');
+      await rm(node.home, { recursive: true, force: true });
+    }
+  }
+
+  async #strike(kind: Kind): Promise<void> {
+    const { process: victim, home } = this.#node('victim');
+    switch (kind) {
+      case 'kill -9':
+        process.kill(victim.pid, 'SIGKILL');
+        break;
+      case 'SIGSTOP':
+        process.kill(victim.pid, 'SIGSTOP');
+        break;
+      case 'cable pulled':
+        await this.#cables?.pull('victim');
+        break;
+      case 'leave': {
+        const client = await NodeClient.find(home);
+        await client.leave(false, new AbortController().signal);
+        break;
+      }
+    }
+  }
+
+  /** A long stream that the victim answers: others are let go again. */
+  async #beginAtVictim(): Promise<number> {
+    for (let tries = 0; tries < 20; tries++) {
+      const ids = [this.#ask(endless, 1_500), this.#ask(endless, 1_500)];
+      for (const id of ids) {
+        const { peer } = await this.#news(id, 'began');
+        if (peer === 'victim') {
+          return id;
+        }
+      }
+    }
+    throw new Error('No stream came to be answered by the victim.');
+  }
+
+  #ask(prompt: string, maxTokens: number): number {
+    const id = ++this.#asked;
+    const { apiUrl } = this.#node('bee');
+    this.#asker?.child.stdin?.write(`${JSON.stringify({ id, apiUrl, prompt, maxTokens })}\n`);
+    return id;
+  }
+
+  async #end(id: number) {
+    const ended = await this.#news(id, 'ended');
+    return { ...ended, atMs: performance.now() };
+  }
+
+  async #news<News extends Answered['news']>(
+    id: number,
+    news: News,
+  ): Promise<Extract<Answered, { news: News }>> {
+    const isWanted = (line: JsonLine): boolean => line['id'] === id && line['news'] === news;
+    const line = await inTime(`answer ${id} has ${news}`, this.#asker?.line(isWanted));
+    return line as unknown as Extract<Answered, { news: News }>;
+  }
+
+  /** Everybody sees everybody, and the model twice. */
+  async #whole(): Promise<void> {
+    const nodes = [...this.#nodes.values()];
+    const peers = nodes.map(({ peerId }) => peerId);
+    await until('the mesh is whole', async () => {
+      const joined = nodes.map((node) =>
+        peers.every((peer) => peer === node.peerId || node.state(peer) === 'joined'),
+      );
+      return joined.every(Boolean);
+    });
+    await until('both replicas are asked', async () => {
+      const ids = Array.from({ length: 4 }, () => this.#ask(short, 2));
+      const began = await Promise.all(ids.map((id) => this.#news(id, 'began')));
+      return new Set(began.map(({ peer }) => peer)).size === 2;
+    });
+  }
+
+  async #token(): Promise<string> {
+    const { token } = await this.#node('ada').process.event('invite');
+    return String(token);
+  }
+
+  async #add(name: string, flags: readonly string[]): Promise<void> {
+    const home = await mkdtemp(join(tmpdir(), 'meshnode-trial-'));
+    const node = new TrialNode(name, home);
+    this.#nodes.set(name, node);
+    await this.#launch(node, flags);
+  }
+
+  async #launch(node: TrialNode, flags: readonly string[]): Promise<void> {
+    const [command, ...args] = this.#commandOn(node.name, meshnodeProgram);
+    const bind = this.#cables === undefined ? [] : ['--bind', this.#cables.address(node.name)];
+    node.process = new StartedProcess(command, [
+      ...args,
+      ...[
+        'serve',
+        '--json',
+        '--name',
+        node.name,
+        '--data-dir',
+        node.home,
+        '--port',
+        '0',
+        '--console-port',
+        '0',
+      ],
+      ...['--transport', this.#transport, '--threads', '1', ...bind, ...flags],
+    ]);
+    node.apiUrl = String((await node.process.event('api'))['url']);
+    node.peerId = String((await node.process.event('node'))['peerId']);
+    await node.process.event('ready');
+  }
+
+  #commandOn(host: string, command: string): readonly [string, ...string[]] {
+    return this.#cables?.commandOn(host, command) ?? [command];
+  }
+
+  #node(name: string): TrialNode {
+    const node = this.#nodes.get(name);
+    if (node === undefined) {
+      throw new Error(`There is no node ${name}.`);
+    }
+    return node;
+  }
+}
+
+class TrialNode {
+  readonly name: string;
+  readonly home: string;
+  apiUrl = '';
+  peerId = '';
+  #process: StartedProcess | undefined;
+
+  constructor(name: string, home: string) {
+    this.name = name;
+    this.home = home;
+  }
+
+  get process(): StartedProcess {
+    if (this.#process === undefined) {
+      throw new Error(`${this.name} was not started.`);
+    }
+    return this.#process;
+  }
+
+  set process(started: StartedProcess) {
+    this.#process = started;
+  }
+
+  /** How much it has said so far. */
+  mark(): number {
+    return this.process.lines.length;
+  }
+
+  /** What it said last of a peer. */
+  state(peerId: string): unknown {
+    const said = this.process.lines.findLast((line) => line['event'] === 'peer' && line['peerId'] === peerId);
+    return said?.['state'];
+  }
+
+  /** When it says, after a mark, that a peer is in one of these states. */
+  async peerIs(peerId: string, states: readonly string[], after: number): Promise<number> {
+    const isSaid = (line: JsonLine): boolean =>
+      line['event'] === 'peer' && line['peerId'] === peerId && states.includes(String(line['state']));
+    await until(`${this.name} shows the victim as ${states.join(' or ')}`, async () =>
+      this.process.lines.slice(after).some(isSaid),
+    );
+    return performance.now();
+  }
+}
+
+async function until(what: string, isSo: () => Promise<boolean>): Promise<void> {
+  const endMs = performance.now() + patienceMs;
+  while (!(await isSo())) {
+    if (performance.now() > endMs) {
+      throw new Error(`It did not come about that ${what}.`);
+    }
+    await new Promise((resolve) => setTimeout(resolve, 5));
+  }
+}
+
+async function inTime<T>(what: string, promise: Promise<T> | undefined): Promise<T> {
+  let timer: NodeJS.Timeout | undefined;
+  const late = new Promise<never>((_, reject) => {
+    timer = setTimeout(() => reject(new Error(`It did not come about that ${what}.`)), patienceMs);
+  });
+  try {
+    return await Promise.race([promise ?? late, late]);
+  } finally {
+    clearTimeout(timer);
+  }
+}

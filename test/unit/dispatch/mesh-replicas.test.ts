@@ -1,0 +1,240 @@
+// The replicas that records and beats tell of, and what becomes of a request when its node is lost.
+import { describe, expect, it } from 'vitest';
+import { MeshReplicas } from '../../../src/dispatch/mesh-replicas.ts';
+import type { InferenceEvent } from '../../../src/inference/events.ts';
+import { type ChatRequest, plainOutput } from '../../../src/inference/request.ts';
+import type { Vitals } from '../../../src/mesh/liveness.ts';
+import type { MemberView } from '../../../src/mesh/membership.ts';
+import type { MembershipNotice } from '../../../src/mesh/membership-events.ts';
+import { noFacts, type RecordModel } from '../../../src/mesh/record.ts';
+import type { PeerStream } from '../../../src/net/network.ts';
+import { protocols } from '../../../src/trust/gate.ts';
+import { Emitter } from '../../../src/util/async.ts';
+import { MeshnodeError } from '../../../src/util/errors.ts';
+import { beatLimits } from '../../../src/util/limits.ts';
+import { silentLogger } from '../../../src/util/logging.ts';
+import { systemRandom } from '../../../src/util/random.ts';
+import { ManualClock } from '../../support/manual-clock.ts';
+import { testCertificate } from '../../support/test-certificate.ts';
+
+const digest = 'd'.repeat(64);
+
+function model(fields: Partial<RecordModel> = {}): RecordModel {
+  return {
+    ...{ name: 'demo', digest, attached: false, state: 'ready', kind: 'chat' },
+    ...{ sizeBytes: 9, contextTokens: 2048, slots: 4, architecture: undefined, quantisation: undefined },
+    abilities: ['chat', 'completion', 'seed'],
+    ...fields,
+  };
+}
+
+function member(
+  peerId: string,
+  models: readonly RecordModel[],
+  fields: Partial<MemberView> = {},
+): MemberView {
+  const record = {
+    ...noFacts,
+    ...({ peerId, name: `name of ${peerId}`, role: 'serve', left: false, epoch: 1, sequence: 0 } as const),
+    ...{ issuedMs: 0, expiresMs: 1, certificate: testCertificate.bytes, models },
+  };
+  return { record, certificate: testCertificate, status: 'alive', isUp: true, isSilent: false, ...fields };
+}
+
+/** A mesh that a test writes itself. */
+function setUp(...members: MemberView[]) {
+  const clock = new ManualClock();
+  const notices = new Emitter<MembershipNotice>();
+  const vitals = new Map<string, Vitals>();
+  const state = { members, routed: [] as string[], opened: [] as string[] };
+  const replicas = new MeshReplicas({
+    self: 'me',
+    mesh: { members: () => state.members, vitals: (peer) => vitals.get(peer) },
+    open: async (peer) => {
+      state.opened.push(peer);
+      return stuckStream(peer);
+    },
+    onNotice: (listener) => notices.listen(listener),
+    routed: (peer) => state.routed.push(peer),
+    clock,
+    random: systemRandom,
+    log: silentLogger,
+  });
+  const show = (...shown: MemberView[]): void => {
+    state.members = shown;
+    notices.emit({ type: 'changed', peers: [] });
+  };
+  const beat = (peer: string, ...loads: NonNullable<Vitals['load']>['loads']): void => {
+    const load = { loads, atMs: clock.monotonicMs() };
+    vitals.set(peer, { isSilent: false, rtt: { p50Ms: 7, p95Ms: 9 }, load, heardMs: load.atMs });
+  };
+  return { clock, notices, replicas, state, show, beat };
+}
+
+/** A stream that takes everything and says nothing until it is given up. */
+function stuckStream(peer: string): PeerStream {
+  const gone = Promise.withResolvers<void>();
+  return {
+    peer,
+    protocol: protocols.infer,
+    link: 'l',
+    read: async (signal) => {
+      const aborted = new Promise<never>((_, reject) => {
+        signal?.addEventListener('abort', () => reject(signal.reason), { once: true });
+      });
+      await Promise.race([gone.promise, aborted]);
+      throw new MeshnodeError('stream_broken', 'It was given up.');
+    },
+    write: async () => {},
+    end: async () => {},
+    abort: () => gone.resolve(),
+    closed: gone.promise,
+  };
+}
+
+const chat: ChatRequest = {
+  ...{ kind: 'chat', requestId: 'r1', model: { name: 'demo' }, priority: 'interactive', hops: 1, extra: {} },
+  messages: [{ role: 'user', content: [{ type: 'text', text: 'Say something.' }] }],
+  ...{ sampling: {}, output: plainOutput },
+};
+
+const busy = { model: 'demo', inFlight: 2, queued: 1, slots: 4, tokensPerSecond: 9 };
+
+describe('the replicas of other nodes', () => {
+  it('are the models of all who live, with what they can do, and none of this node', () => {
+    const { replicas } = setUp(
+      member('me', [model()]),
+      member('ada', [model(), model({ name: 'far', digest: undefined, state: 'loading' })]),
+      member('bob', [model()], { status: 'dead' }),
+      member('cleo', [model()], { status: 'left' }),
+    );
+    expect(replicas.replicas()).toMatchObject([
+      { peerId: 'ada', peer: 'name of ada', name: 'demo', digest, isHeard: true, status: { stage: 'ready' } },
+      { peerId: 'ada', name: 'far', digest: undefined, status: { stage: 'loading' } },
+    ]);
+    const { capabilities } = replicas.replicas()[0]?.model ?? {};
+    expect(capabilities).toEqual({ kinds: new Set(['chat', 'completion']), features: new Set(['seed']) });
+  });
+
+  it('can be asked for their kind if their node says no more of them', () => {
+    const { replicas } = setUp(member('ada', [model({ abilities: [], kind: 'embedding' })]));
+    expect(replicas.replicas()[0]?.model.capabilities.kinds).toEqual(new Set(['embedding']));
+  });
+
+  it('are not those of which this version cannot say whether they are ready', () => {
+    const { replicas } = setUp(member('ada', [model({ state: undefined })]));
+    expect(replicas.replicas()).toEqual([]);
+  });
+
+  it('change as the mesh does, which is told', () => {
+    const { replicas, show } = setUp(member('ada', [model()]));
+    let changes = 0;
+    replicas.onChange(() => changes++);
+    const before = replicas.replicas();
+    expect(replicas.replicas()).toBe(before);
+    show(member('ada', [model()], { isUp: false, isSilent: true }));
+    expect(replicas.replicas()[0]?.isHeard).toBe(false);
+    replicas.stop();
+    show();
+    expect(changes).toBe(1);
+  });
+});
+
+describe('the load of a replica', () => {
+  it('is what its last beat says and what was sent since, and where it is', async () => {
+    const { replicas, beat, clock } = setUp(member('ada', [model()]));
+    const loadNow = () => replicas.replicas()[0]?.model.load();
+    expect(loadNow()).toEqual({ requests: 0, slots: 4, rttMs: undefined });
+    beat('ada', busy);
+    expect(loadNow()).toEqual({ requests: 3, slots: 4, rttMs: 7 });
+    await clock.advance(10);
+    const caller = new AbortController();
+    const answer = read(replicas, caller.signal);
+    await clock.settle();
+    expect(loadNow()?.requests).toBe(4);
+    await clock.advance(10);
+    beat('ada');
+    expect(loadNow()?.requests).toBe(0);
+    caller.abort(new MeshnodeError('cancelled', 'Enough.'));
+    await answer;
+  });
+
+  it('is what is known here alone once the last beat is old', async () => {
+    const { replicas, beat, clock } = setUp(member('ada', [model()]));
+    beat('ada', busy);
+    await clock.advance(beatLimits.loadMs + 1);
+    expect(replicas.replicas()[0]?.model.load().requests).toBe(0);
+  });
+
+  it('counts what was sent before its record changed', async () => {
+    const { replicas, show, clock } = setUp(member('ada', [model()]));
+    const caller = new AbortController();
+    const answer = read(replicas, caller.signal);
+    await clock.settle();
+    show(member('ada', [model({ slots: 8 })]));
+    expect(replicas.replicas()[0]?.model.load()).toMatchObject({ requests: 1, slots: 8 });
+    caller.abort(new MeshnodeError('cancelled', 'Enough.'));
+    await answer;
+  });
+});
+
+/** How a request to the first replica ends. */
+async function read(
+  replicas: MeshReplicas,
+  signal: AbortSignal,
+  patient = false,
+): Promise<{ events: InferenceEvent[]; thrown: unknown }> {
+  const events: InferenceEvent[] = [];
+  try {
+    for await (const event of replicas.replicas()[0]?.model.infer(chat, signal, { patient }) ?? []) {
+      events.push(event);
+    }
+    return { events, thrown: undefined };
+  } catch (thrown) {
+    return { events, thrown };
+  }
+}
+
+describe('a request under way', () => {
+  const never = new AbortController().signal;
+
+  it('tells the mesh whom it asks', async () => {
+    const { replicas, state, notices, clock } = setUp(member('ada', [model()]));
+    const answer = read(replicas, never);
+    await clock.settle();
+    expect(state).toMatchObject({ routed: ['ada'], opened: ['ada'] });
+    notices.emit({ type: 'gone', peer: 'ada' });
+    await answer;
+  });
+
+  it('is given up as soon as its node is silent, if another one can be asked', async () => {
+    const { replicas, notices, clock } = setUp(member('ada', [model()]));
+    const answer = read(replicas, never);
+    await clock.settle();
+    notices.emit({ type: 'silent', peer: 'bob' });
+    notices.emit({ type: 'silent', peer: 'ada' });
+    expect((await answer).thrown).toMatchObject({ code: 'peer_unreachable' });
+  });
+
+  it('waits for the only node that can answer until nobody hears of it', async () => {
+    const { replicas, notices, clock } = setUp(member('ada', [model()]));
+    let isOver = false;
+    const answer = read(replicas, never, true).finally(() => {
+      isOver = true;
+    });
+    await clock.settle();
+    notices.emit({ type: 'silent', peer: 'ada' });
+    await clock.settle();
+    expect(isOver).toBe(false);
+    notices.emit({ type: 'gone', peer: 'ada' });
+    expect((await answer).thrown).toMatchObject({ code: 'peer_unreachable' });
+  });
+
+  it('ends with its node`s own word that it leaves', async () => {
+    const { replicas, notices, clock } = setUp(member('ada', [model()]));
+    const answer = read(replicas, never, true);
+    await clock.settle();
+    notices.emit({ type: 'left', peer: 'ada' });
+    expect((await answer).thrown).toBeInstanceOf(MeshnodeError);
+  });
+});
