@@ -44,8 +44,8 @@ const purposes: Readonly<Record<ProtocolId, readonly [purpose: string, isServed:
   [protocols.gossip]: ['what members share: comparison, records, proofs, renewals', true],
   [protocols.measure]: ['bytes that are counted and thrown away, for `meshnode ping`', true],
   [protocols.heartbeat]: ['whether a neighbour lives, its load', true],
-  [protocols.infer]: ['one inference request and its events', false],
-  [protocols.route]: ['who serves what, for a client', false],
+  [protocols.infer]: ['one inference request and its events', true],
+  [protocols.route]: ['who serves what, for a client', true],
   [protocols.rpc]: ['a llama.cpp RPC tunnel under a grant', false],
   [protocols.blob]: ['bytes of models, by hash', false],
 };

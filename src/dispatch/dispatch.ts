@@ -30,7 +30,7 @@ import type { QueueFigures } from './model-queue.ts';
 import { type Admitted, PeerAllowance } from './peer-allowance.ts';
 import { relayed } from './relayed.ts';
 import type { RemoteReplica, RemoteReplicas, Replica } from './replica.ts';
-import { type RoutedModel, routedModels } from './routes.ts';
+import { type RoutedModel, routedModels } from './route/routes.ts';
 import { TokenCount } from './token-count.ts';
 
 /** What dispatch needs to know of the models of this node. */

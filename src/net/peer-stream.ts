@@ -6,6 +6,7 @@ import type { PeerId } from '../trust/keys.ts';
 import { raceSignal } from '../util/async.ts';
 import { assertInvariant, MeshnodeError } from '../util/errors.ts';
 import { netLimits } from '../util/limits.ts';
+import { Wake } from '../util/wake.ts';
 import type { PeerStream } from './network.ts';
 
 export interface MuxedStreamOptions {
@@ -192,21 +193,6 @@ export class MuxedStream<Protocol extends string> implements Omit<PeerStream, 'p
     this.#readable.now();
     this.#writable.now();
     return this.#failure;
-  }
-}
-
-/** Something to wait for that happens again and again. */
-class Wake {
-  #waiting: PromiseWithResolvers<void> | undefined;
-
-  next(): Promise<void> {
-    this.#waiting ??= Promise.withResolvers<void>();
-    return this.#waiting.promise;
-  }
-
-  now(): void {
-    this.#waiting?.resolve();
-    this.#waiting = undefined;
   }
 }
 

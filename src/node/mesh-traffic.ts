@@ -1,11 +1,11 @@
 // The requests between this node and its peers while it is in a mesh: a pool of streams to ask them by, the replicas
 // that they serve, and the door for what they ask.
 import type { Dispatcher } from '../dispatch/dispatch.ts';
-import { InferServer } from '../dispatch/infer-server.ts';
-import { MeshReplicas } from '../dispatch/mesh-replicas.ts';
-import type { PeerModelComponents } from '../dispatch/peer-model.ts';
-import { RouteReplicas } from '../dispatch/route-replicas.ts';
-import { serveRoutes } from '../dispatch/route-server.ts';
+import { InferServer } from '../dispatch/infer/infer-server.ts';
+import { MeshReplicas } from '../dispatch/remote/mesh-replicas.ts';
+import type { PeerModelComponents } from '../dispatch/remote/peer-model.ts';
+import { RouteReplicas } from '../dispatch/route/route-replicas.ts';
+import { serveRoutes } from '../dispatch/route/route-server.ts';
 import type { Mesh } from '../mesh/mesh.ts';
 import type { Network, PeerStream } from '../net/network.ts';
 import { StreamPool } from '../net/stream-pool.ts';

@@ -332,7 +332,7 @@ export const inferLimits = {
   detachedPerPeer: 8,
   /** Inbound streams of one peer: its answers, as many that take them up from a dead link, spares, and room to refuse. */
   streamsPerPeer: 320,
-  /** Bytes of request bodies being received: of one peer as many as the largest has, and of four such peers. */
+  /** Bytes of bodies, from the head of a request to the end of its answer: of one peer the largest one, of all four. */
   bodyBytesPerPeer: 64 * MiB,
   bodyBytesInAll: 256 * MiB,
   /** Time for a whole request once its head is there: as the API's. */

@@ -1,7 +1,7 @@
 // Two nodes in memory with `/meshnode/infer/1` between them: an asking one, and one whose answers a test scripts and
 // whose streams it counts. The link between them can be cut.
-import { askPeer, type PeerAsk } from '../../src/dispatch/infer-caller.ts';
-import { InferServer } from '../../src/dispatch/infer-server.ts';
+import { askPeer, type PeerAsk } from '../../src/dispatch/infer/ask-peer.ts';
+import { InferServer } from '../../src/dispatch/infer/infer-server.ts';
 import type { InferenceEvent } from '../../src/inference/events.ts';
 import { type ChatRequest, type InferenceRequest, plainOutput } from '../../src/inference/request.ts';
 import type { PeerStream, StreamHandler } from '../../src/net/network.ts';

@@ -1,6 +1,6 @@
 // One end of `/meshnode/infer/1` that says whatever a test likes, frame by frame or byte by byte, and streams that
 // break after so many bytes.
-import { InferFrames } from '../../src/dispatch/infer-frames.ts';
+import { InferFrames } from '../../src/dispatch/infer/infer-frames.ts';
 import type { InferenceEvent } from '../../src/inference/events.ts';
 import { encodeFrame, type InferFrame } from '../../src/inference/frames.ts';
 import type { InferenceRequest } from '../../src/inference/request.ts';

@@ -2,10 +2,14 @@
 import { request } from 'node:http';
 import { join } from 'node:path';
 import { text } from 'node:stream/consumers';
-import type { MeshProcess } from './mesh-process.ts';
 import { probeSocket, type StreamCounts } from './node-probe-inside.ts';
 
 export type { StreamCounts } from './node-probe-inside.ts';
+
+/** A node by its data folder. */
+export interface ProbedNode {
+  readonly home: string;
+}
 
 const inside = new URL('node-probe-inside.ts', import.meta.url);
 
@@ -25,25 +29,25 @@ export async function probed<T>(start: () => Promise<T>): Promise<T> {
 }
 
 /** Bytes in use by JavaScript, and by what hangs on it, once all garbage is gone. */
-export function liveBytes(node: MeshProcess): Promise<number> {
+export function liveBytes(node: ProbedNode): Promise<number> {
   return ask(node, '/live-bytes');
 }
 
 /** Counts the streams of those connections that are opened from now on. */
-export function countStreamsAnew(node: MeshProcess): Promise<null> {
+export function countStreamsAnew(node: ProbedNode): Promise<null> {
   return ask(node, '/streams-anew');
 }
 
-export function streamCounts(node: MeshProcess): Promise<StreamCounts> {
+export function streamCounts(node: ProbedNode): Promise<StreamCounts> {
   return ask(node, '/streams');
 }
 
 /** Milliseconds for which nothing of it could run, at most, since this was last asked. */
-export function longestPauseMs(node: MeshProcess): Promise<number> {
+export function longestPauseMs(node: ProbedNode): Promise<number> {
   return ask(node, '/longest-pause');
 }
 
-async function ask<Answer>(node: MeshProcess, path: string): Promise<Answer> {
+async function ask<Answer>(node: ProbedNode, path: string): Promise<Answer> {
   const asked = request({ socketPath: join(node.home, probeSocket), path, agent: false }).end();
   const { promise, resolve, reject } = Promise.withResolvers<Parameters<typeof text>[0]>();
   asked.on('response', resolve).on('error', reject);

@@ -1,8 +1,5 @@
 // How soon a mesh notices that a node is gone, and what becomes of the requests that it was asked: killed, stopped,
 // its cable pulled, and leaving by its own word.
-import { mkdtemp, rm } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { NodeClient } from '../../src/cli/node-client.ts';
 import { markdownTable } from '../support/markdown-table.ts';
@@ -10,6 +7,7 @@ import { type JsonLine, meshnodeProgram, StartedProcess } from '../support/start
 import type { Answered, Ending } from './asker.ts';
 import { Cables } from './cables.ts';
 import { progress, type TrialResult } from './trial.ts';
+import { allJoined, inTime, TrialNode, until } from './trial-node.ts';
 
 /** Of each kind, half of them over each transport. */
 const trialsOfEach = 50;
@@ -24,8 +22,6 @@ const boundMs: Readonly<Record<Kind, number>> = {
 };
 /** Time that a request caught by a dying replica may take more than usual, 99th percentile. */
 const retryBoundMs = 2_000;
-/** Longest wait for anything: then the trial itself has failed. */
-const patienceMs = 60_000;
 const endless = 'Count for ever.';
 const short = 'What is the capital of France?';
 const shortTokens = 40;
@@ -170,8 +166,9 @@ class TrialMesh {
 
   async start(): Promise<void> {
     await this.#add('ada', ['--model', 'demo']);
-    await this.#add('victim', ['--model', 'demo', '--join', await this.#token()]);
-    await this.#add('bee', ['--join', await this.#token()]);
+    const token = await this.#node('ada').token();
+    await this.#add('victim', ['--model', 'demo', '--join', token]);
+    await this.#add('bee', ['--join', token]);
     const asker = fileURLToPath(new URL('asker.ts', import.meta.url));
     const [command, ...args] = this.#commandOn('bee', process.execPath);
     this.#asker = new StartedProcess(command, [...args, asker]);
@@ -217,17 +214,14 @@ class TrialMesh {
       await this.#cables?.plug('victim');
     } else {
       await victim.process.stop('SIGKILL');
-      await this.#launch(victim, ['--model', 'demo', '--join', await this.#token()]);
+      await this.#launch(victim, ['--model', 'demo', '--join', await this.#node('ada').token()]);
     }
     await this.#whole();
   }
 
   async end(): Promise<void> {
     await this.#asker?.stop('SIGKILL');
-    for (const node of this.#nodes.values()) {
-      await node.process.stop('SIGKILL');
-      await rm(node.home, { recursive: true, force: true });
-    }
+    await Promise.all([...this.#nodes.values()].map((node) => node.discard()));
   }
 
   async #strike(kind: Kind): Promise<void> {
@@ -287,14 +281,7 @@ class TrialMesh {
 
   /** Everybody sees everybody, and the model twice. */
   async #whole(): Promise<void> {
-    const nodes = [...this.#nodes.values()];
-    const peers = nodes.map(({ peerId }) => peerId);
-    await until('the mesh is whole', async () => {
-      const joined = nodes.map((node) =>
-        peers.every((peer) => peer === node.peerId || node.state(peer) === 'joined'),
-      );
-      return joined.every(Boolean);
-    });
+    await allJoined([...this.#nodes.values()]);
     await until('both replicas are asked', async () => {
       const ids = Array.from({ length: 4 }, () => this.#ask(short, 2));
       const began = await Promise.all(ids.map((id) => this.#news(id, 'began')));
@@ -302,40 +289,15 @@ class TrialMesh {
     });
   }
 
-  async #token(): Promise<string> {
-    const { token } = await this.#node('ada').process.event('invite');
-    return String(token);
-  }
-
   async #add(name: string, flags: readonly string[]): Promise<void> {
-    const home = await mkdtemp(join(tmpdir(), 'meshnode-trial-'));
-    const node = new TrialNode(name, home);
+    const node = await TrialNode.create(name, this.#commandOn(name, meshnodeProgram));
     this.#nodes.set(name, node);
     await this.#launch(node, flags);
   }
 
   async #launch(node: TrialNode, flags: readonly string[]): Promise<void> {
-    const [command, ...args] = this.#commandOn(node.name, meshnodeProgram);
     const bind = this.#cables === undefined ? [] : ['--bind', this.#cables.address(node.name)];
-    node.process = new StartedProcess(command, [
-      ...args,
-      ...[
-        'serve',
-        '--json',
-        '--name',
-        node.name,
-        '--data-dir',
-        node.home,
-        '--port',
-        '0',
-        '--console-port',
-        '0',
-      ],
-      ...['--transport', this.#transport, '--threads', '1', ...bind, ...flags],
-    ]);
-    node.apiUrl = String((await node.process.event('api'))['url']);
-    node.peerId = String((await node.process.event('node'))['peerId']);
-    await node.process.event('ready');
+    await node.launch(['--transport', this.#transport, ...bind, ...flags]);
   }
 
   #commandOn(host: string, command: string): readonly [string, ...string[]] {
@@ -348,72 +310,5 @@ class TrialMesh {
       throw new Error(`There is no node ${name}.`);
     }
     return node;
-  }
-}
-
-class TrialNode {
-  readonly name: string;
-  readonly home: string;
-  apiUrl = '';
-  peerId = '';
-  #process: StartedProcess | undefined;
-
-  constructor(name: string, home: string) {
-    this.name = name;
-    this.home = home;
-  }
-
-  get process(): StartedProcess {
-    if (this.#process === undefined) {
-      throw new Error(`${this.name} was not started.`);
-    }
-    return this.#process;
-  }
-
-  set process(started: StartedProcess) {
-    this.#process = started;
-  }
-
-  /** How much it has said so far. */
-  mark(): number {
-    return this.process.lines.length;
-  }
-
-  /** What it said last of a peer. */
-  state(peerId: string): unknown {
-    const said = this.process.lines.findLast((line) => line['event'] === 'peer' && line['peerId'] === peerId);
-    return said?.['state'];
-  }
-
-  /** When it says, after a mark, that a peer is in one of these states. */
-  async peerIs(peerId: string, states: readonly string[], after: number): Promise<number> {
-    const isSaid = (line: JsonLine): boolean =>
-      line['event'] === 'peer' && line['peerId'] === peerId && states.includes(String(line['state']));
-    await until(`${this.name} shows the victim as ${states.join(' or ')}`, async () =>
-      this.process.lines.slice(after).some(isSaid),
-    );
-    return performance.now();
-  }
-}
-
-async function until(what: string, isSo: () => Promise<boolean>): Promise<void> {
-  const endMs = performance.now() + patienceMs;
-  while (!(await isSo())) {
-    if (performance.now() > endMs) {
-      throw new Error(`It did not come about that ${what}.`);
-    }
-    await new Promise((resolve) => setTimeout(resolve, 5));
-  }
-}
-
-async function inTime<T>(what: string, promise: Promise<T> | undefined): Promise<T> {
-  let timer: NodeJS.Timeout | undefined;
-  const late = new Promise<never>((_, reject) => {
-    timer = setTimeout(() => reject(new Error(`It did not come about that ${what}.`)), patienceMs);
-  });
-  try {
-    return await Promise.race([promise ?? late, late]);
-  } finally {
-    clearTimeout(timer);
   }
 }

@@ -2,8 +2,10 @@
 // Prints a table each, writes it to docs/TRIALS.md, and exits with 1 if anything failed.
 import { writeSections } from '../support/document-sections.ts';
 import { trialLiveness } from './liveness.ts';
+import { trialSaturation } from './saturation.ts';
 import { trialSimulator } from './simulator.ts';
 import { trialSlowReader } from './slow-reader.ts';
+import { trialSoak } from './soak.ts';
 import type { TrialResult } from './trial.ts';
 
 const file = new URL('../../docs/TRIALS.md', import.meta.url);
@@ -15,6 +17,8 @@ Written by \`npm run trials\`: the last run of each, at its full length. The tes
 
 const trials: Readonly<Record<string, () => Promise<TrialResult>>> = {
   liveness: () => trialLiveness(),
+  saturation: () => trialSaturation(),
+  soak: () => trialSoak(),
   simulator: trialSimulator,
   'slow-reader': trialSlowReader,
 };

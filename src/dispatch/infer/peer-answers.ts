@@ -1,9 +1,9 @@
 // The answers to the requests of all peers, each found by nobody but the peer that asked, and how many a peer may
-// have. What an answer is and does is for infer-served-answer.ts.
-import type { PeerId } from '../trust/keys.ts';
-import { MeshnodeError } from '../util/errors.ts';
-import { inferLimits } from '../util/limits.ts';
-import { ServedAnswer, type ServedAnswerParts } from './infer-served-answer.ts';
+// have. What an answer is and does is for served-answer.ts.
+import type { PeerId } from '../../trust/keys.ts';
+import { MeshnodeError } from '../../util/errors.ts';
+import { inferLimits } from '../../util/limits.ts';
+import { ServedAnswer, type ServedAnswerParts } from './served-answer.ts';
 
 type AnswerParts = Pick<ServedAnswerParts, 'source' | 'clock' | 'log'>;
 

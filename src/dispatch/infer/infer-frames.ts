@@ -1,10 +1,10 @@
 // The frames of `/meshnode/infer/1` over one stream: read one at a time, written several at once. Both ends of the
 // protocol use it; what may follow what is theirs.
-import type { InferenceEvent } from '../inference/events.ts';
-import { encodeFrame, FrameReader, type InferFrame } from '../inference/frames.ts';
-import type { PeerStream } from '../net/network.ts';
-import { MeshnodeError } from '../util/errors.ts';
-import { inferLimits } from '../util/limits.ts';
+import type { InferenceEvent } from '../../inference/events.ts';
+import { encodeFrame, FrameReader, type InferFrame } from '../../inference/frames.ts';
+import type { PeerStream } from '../../net/network.ts';
+import { MeshnodeError } from '../../util/errors.ts';
+import { inferLimits } from '../../util/limits.ts';
 
 const none = new Uint8Array();
 

@@ -1,11 +1,17 @@
 // Takes one request in from a stream: each part in its time and within the memory there is. A stream on which
 // nothing is asked is nothing to report: pools of peers open them in advance.
-import { type ReceivedRequest, RequestAssembler } from '../inference/request-frames.ts';
-import type { Clock, Timer } from '../util/clock.ts';
-import { MeshnodeError } from '../util/errors.ts';
-import { inferLimits, poolLimits } from '../util/limits.ts';
-import type { BodyMemory } from './infer-bodies.ts';
+import { type ReceivedRequest, RequestAssembler } from '../../inference/request-frames.ts';
+import type { Clock, Timer } from '../../util/clock.ts';
+import { MeshnodeError } from '../../util/errors.ts';
+import { inferLimits, poolLimits } from '../../util/limits.ts';
+import type { BodyMemory } from './body-memory.ts';
 import type { InferFrames } from './infer-frames.ts';
+
+/** A request that was taken in. */
+export interface TakenRequest extends ReceivedRequest {
+  /** Gives the room of its body back, which it takes for as long as it is answered. Idempotent. */
+  readonly giveRoomBack: () => void;
+}
 
 export interface ReceptionParts {
   readonly clock: Clock;
@@ -21,12 +27,17 @@ export interface ReceptionParts {
 export async function receiveRequest(
   frames: InferFrames,
   parts: ReceptionParts,
-): Promise<ReceivedRequest | undefined> {
+): Promise<TakenRequest | undefined> {
   const reception = new Reception(frames, parts);
+  let received: ReceivedRequest | undefined;
   try {
-    return await reception.run();
+    received = await reception.run();
+    return received && { ...received, giveRoomBack: reception.giveRoomBack };
   } finally {
     reception.close();
+    if (received === undefined) {
+      reception.giveRoomBack();
+    }
   }
 }
 
@@ -36,7 +47,8 @@ class Reception {
   readonly #over = new AbortController();
   readonly #onSignal = (): void => this.#over.abort(this.#parts.signal.reason);
   #timer: Timer | undefined;
-  #giveRoomBack = (): void => {};
+  /** Gives back what was reserved for the body, if anything was. */
+  giveRoomBack = (): void => {};
 
   constructor(frames: InferFrames, parts: ReceptionParts) {
     this.#frames = frames;
@@ -60,7 +72,7 @@ class Reception {
       }
       if (frame.type === 'head') {
         const { peer } = this.#frames.stream;
-        this.#giveRoomBack = this.#parts.bodies.reserve(peer, frame.head.bodyBytes);
+        this.giveRoomBack = this.#parts.bodies.reserve(peer, frame.head.bodyBytes);
       }
       frame = await this.#frames.next(this.#over.signal);
     }
@@ -70,10 +82,9 @@ class Reception {
     return undefined;
   }
 
-  /** No timer is left, and no room is held. */
+  /** No timer is left. */
   close(): void {
     this.#timer?.cancel();
-    this.#giveRoomBack();
     this.#parts.signal.removeEventListener('abort', this.#onSignal);
   }
 

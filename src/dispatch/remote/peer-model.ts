@@ -1,16 +1,16 @@
 // One model of one peer, as far as it can be asked from here. A request that is under way hears at once when its node
 // is lost.
-import { type InferenceEvent, isOutput } from '../inference/events.ts';
-import type { Answerable, EngineFeature } from '../inference/features.ts';
-import type { InferenceKind, InferenceRequest } from '../inference/request.ts';
-import type { MembershipNotice } from '../mesh/membership-events.ts';
-import type { ReplicaLoad } from '../routing/least-loaded.ts';
-import type { PeerId } from '../trust/keys.ts';
-import { asMeshnodeError, MeshnodeError } from '../util/errors.ts';
-import { beatLimits, inferLimits, remoteLimits } from '../util/limits.ts';
-import { askPeer, type InferCallerComponents } from './infer-caller.ts';
+import { type InferenceEvent, isOutput } from '../../inference/events.ts';
+import type { Answerable, EngineFeature } from '../../inference/features.ts';
+import type { InferenceKind, InferenceRequest } from '../../inference/request.ts';
+import type { MembershipNotice } from '../../mesh/membership-events.ts';
+import type { ReplicaLoad } from '../../routing/least-loaded.ts';
+import type { PeerId } from '../../trust/keys.ts';
+import { asMeshnodeError, MeshnodeError } from '../../util/errors.ts';
+import { beatLimits, inferLimits, remoteLimits } from '../../util/limits.ts';
+import { askPeer, type InferCallerComponents } from '../infer/ask-peer.ts';
+import type { RemoteModel } from '../replica.ts';
 import { boundedError } from './peer-error.ts';
-import type { RemoteModel } from './replica.ts';
 import { SentRequests } from './sent-requests.ts';
 
 export interface PeerModelComponents extends InferCallerComponents {

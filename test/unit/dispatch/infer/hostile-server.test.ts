@@ -1,14 +1,14 @@
 // A caller and peers that answer wrongly, late, too much or not at all: it ends, says why, and leaves nothing behind.
 import { afterEach, describe, expect, it } from 'vitest';
-import type { InferenceEvent } from '../../../src/inference/events.ts';
-import { encodeFrame } from '../../../src/inference/frames.ts';
-import { guardEvents } from '../../../src/inference/guard-events.ts';
-import { eventLimits, inferLimits, netLimits } from '../../../src/util/limits.ts';
-import { silentLogger } from '../../../src/util/logging.ts';
-import { chatRequest, collected, InferPair, until } from '../../support/infer-pair.ts';
-import { RawEnd } from '../../support/infer-raw.ts';
-import { ManualClock } from '../../support/manual-clock.ts';
-import { accepted, end, textAnswer } from '../../support/scripted-dispatch.ts';
+import type { InferenceEvent } from '../../../../src/inference/events.ts';
+import { encodeFrame } from '../../../../src/inference/frames.ts';
+import { guardEvents } from '../../../../src/inference/guard-events.ts';
+import { eventLimits, inferLimits, netLimits } from '../../../../src/util/limits.ts';
+import { silentLogger } from '../../../../src/util/logging.ts';
+import { chatRequest, collected, InferPair, until } from '../../../support/infer-pair.ts';
+import { RawEnd } from '../../../support/infer-raw.ts';
+import { ManualClock } from '../../../support/manual-clock.ts';
+import { accepted, end, textAnswer } from '../../../support/scripted-dispatch.ts';
 
 const answer = textAnswer('a', 'b');
 const stillRunning = answer.slice(0, 3);

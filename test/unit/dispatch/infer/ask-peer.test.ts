@@ -2,16 +2,16 @@
 import { getEventListeners } from 'node:events';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import type { InferenceEvent } from '../../../src/inference/events.ts';
-import { guardEvents } from '../../../src/inference/guard-events.ts';
-import { MeshnodeError } from '../../../src/util/errors.ts';
-import { frameLimits, inferLimits, netLimits } from '../../../src/util/limits.ts';
-import { silentLogger } from '../../../src/util/logging.ts';
-import { chatRequest, collected, InferPair, until } from '../../support/infer-pair.ts';
-import { lawfulAnswers } from '../../support/inference-arbitraries.ts';
-import { ManualClock } from '../../support/manual-clock.ts';
-import { aborted, accepted, end, textAnswer } from '../../support/scripted-dispatch.ts';
-import { rejectionOf } from '../../support/thrown.ts';
+import type { InferenceEvent } from '../../../../src/inference/events.ts';
+import { guardEvents } from '../../../../src/inference/guard-events.ts';
+import { MeshnodeError } from '../../../../src/util/errors.ts';
+import { frameLimits, inferLimits, netLimits } from '../../../../src/util/limits.ts';
+import { silentLogger } from '../../../../src/util/logging.ts';
+import { chatRequest, collected, InferPair, until } from '../../../support/infer-pair.ts';
+import { lawfulAnswers } from '../../../support/inference-arbitraries.ts';
+import { ManualClock } from '../../../support/manual-clock.ts';
+import { aborted, accepted, end, textAnswer } from '../../../support/scripted-dispatch.ts';
+import { rejectionOf } from '../../../support/thrown.ts';
 
 const delta = (text: string): InferenceEvent => ({ type: 'delta', index: 0, text });
 

@@ -1,7 +1,7 @@
-// How much memory the bodies of requests that are being received may take, of one peer and in all. Pure.
-import type { PeerId } from '../trust/keys.ts';
-import { MeshnodeError } from '../util/errors.ts';
-import { inferLimits } from '../util/limits.ts';
+// How much memory the bodies of requests may take that are being received and answered, of one peer and in all. Pure.
+import type { PeerId } from '../../trust/keys.ts';
+import { MeshnodeError } from '../../util/errors.ts';
+import { inferLimits } from '../../util/limits.ts';
 
 export class BodyMemory {
   readonly #bytesOf = new Map<PeerId, number>();
@@ -11,7 +11,7 @@ export class BodyMemory {
   reserve(peer: PeerId, bytes: number): () => void {
     const ofPeer = this.#bytesOf.get(peer) ?? 0;
     if (ofPeer + bytes > inferLimits.bodyBytesPerPeer || this.#bytes + bytes > inferLimits.bodyBytesInAll) {
-      throw new MeshnodeError('queue_full', 'Too many large requests are being received.', {
+      throw new MeshnodeError('queue_full', 'Too many large requests are being answered.', {
         retryAfterSeconds: inferLimits.retryAfterSeconds,
       });
     }

@@ -1,16 +1,22 @@
 // Answers whose streams break: taken up again frame by frame, kept for so long and no longer, and given to nobody else.
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { TakeUpPlan } from '../../../src/dispatch/infer-take-up.ts';
-import type { InferenceEvent } from '../../../src/inference/events.ts';
-import { sleep } from '../../../src/util/clock.ts';
-import { MeshnodeError } from '../../../src/util/errors.ts';
-import { inferLimits, netLimits } from '../../../src/util/limits.ts';
-import { chatRequest, collected, InferPair, type InferPairOptions, until } from '../../support/infer-pair.ts';
-import { breaking, RawEnd } from '../../support/infer-raw.ts';
-import { lawfulAnswers } from '../../support/inference-arbitraries.ts';
-import { ManualClock } from '../../support/manual-clock.ts';
-import { aborted, accepted, end, textAnswer } from '../../support/scripted-dispatch.ts';
+import { TakeUpPlan } from '../../../../src/dispatch/infer/take-up-plan.ts';
+import type { InferenceEvent } from '../../../../src/inference/events.ts';
+import { sleep } from '../../../../src/util/clock.ts';
+import { MeshnodeError } from '../../../../src/util/errors.ts';
+import { inferLimits, netLimits } from '../../../../src/util/limits.ts';
+import {
+  chatRequest,
+  collected,
+  InferPair,
+  type InferPairOptions,
+  until,
+} from '../../../support/infer-pair.ts';
+import { breaking, RawEnd } from '../../../support/infer-raw.ts';
+import { lawfulAnswers } from '../../../support/inference-arbitraries.ts';
+import { ManualClock } from '../../../support/manual-clock.ts';
+import { aborted, accepted, end, textAnswer } from '../../../support/scripted-dispatch.ts';
 
 const delta = (text: string): InferenceEvent => ({ type: 'delta', index: 0, text });
 const answer = textAnswer('a', 'b', 'c', 'd');

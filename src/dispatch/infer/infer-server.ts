@@ -1,22 +1,21 @@
 // The answering end of `/meshnode/infer/1`: takes requests of peers in, has them answered, and lets whoever lost its
 // stream take its answer up. What is answered, and whether at all, is for whoever gives it `answer`.
-import { type ErrorPhase, errorEvent, type InferenceEvent } from '../inference/events.ts';
-import { encodeFrame } from '../inference/frames.ts';
-import type { InferenceRequest } from '../inference/request.ts';
-import type { ReceivedRequest } from '../inference/request-frames.ts';
-import type { Network, PeerStream } from '../net/network.ts';
-import { protocols } from '../trust/gate.ts';
-import type { PeerId } from '../trust/keys.ts';
-import { withTimeout } from '../util/async.ts';
-import type { Clock } from '../util/clock.ts';
-import { asMeshnodeError, MeshnodeError } from '../util/errors.ts';
-import { inferLimits } from '../util/limits.ts';
-import type { Logger } from '../util/logging.ts';
-import { BodyMemory } from './infer-bodies.ts';
+import { type ErrorPhase, errorEvent, type InferenceEvent } from '../../inference/events.ts';
+import { encodeFrame } from '../../inference/frames.ts';
+import type { InferenceRequest } from '../../inference/request.ts';
+import type { Network, PeerStream } from '../../net/network.ts';
+import { protocols } from '../../trust/gate.ts';
+import type { PeerId } from '../../trust/keys.ts';
+import { withTimeout } from '../../util/async.ts';
+import type { Clock } from '../../util/clock.ts';
+import { asMeshnodeError, MeshnodeError } from '../../util/errors.ts';
+import { inferLimits } from '../../util/limits.ts';
+import type { Logger } from '../../util/logging.ts';
+import { BodyMemory } from './body-memory.ts';
 import { InferFrames } from './infer-frames.ts';
-import { PeerAnswers } from './infer-peer-answers.ts';
-import { receiveRequest } from './infer-reception.ts';
-import type { ServedAnswer } from './infer-served-answer.ts';
+import { PeerAnswers } from './peer-answers.ts';
+import { receiveRequest, type TakenRequest } from './reception.ts';
+import type { ServedAnswer } from './served-answer.ts';
 
 export interface InferServerInit {
   readonly network: Pick<Network, 'handle'>;
@@ -94,6 +93,7 @@ export class InferServer {
     try {
       answer = this.#answerTo(stream.peer, received);
     } catch (thrown) {
+      received.giveRoomBack();
       await this.#refuse(frames, thrown, received.framesHeld > 0 ? 'during-output' : 'before-output');
       return;
     }
@@ -101,7 +101,7 @@ export class InferServer {
   }
 
   /** Undefined if there is nothing to answer, or it has been refused already. */
-  async #receive(frames: InferFrames): Promise<ReceivedRequest | undefined> {
+  async #receive(frames: InferFrames): Promise<TakenRequest | undefined> {
     try {
       return await receiveRequest(frames, {
         clock: this.#init.clock,
@@ -120,9 +120,10 @@ export class InferServer {
   }
 
   /** The answer that is asked for, a new one or one that is under way. Throws if it cannot be had. */
-  #answerTo(peer: PeerId, { request, resumeKey, framesHeld }: ReceivedRequest): ServedAnswer {
+  #answerTo(peer: PeerId, { request, resumeKey, framesHeld, giveRoomBack }: TakenRequest): ServedAnswer {
     const known = this.#answers.find(peer, resumeKey);
     if (known !== undefined) {
+      giveRoomBack();
       requireKept(known, framesHeld);
       return known;
     }
@@ -136,7 +137,9 @@ export class InferServer {
     }
     const { answer, clock, log } = this.#init;
     const source = (signal: AbortSignal) => answer(peer, request, signal);
-    return this.#answers.start(peer, resumeKey, { source, clock, log });
+    const started = this.#answers.start(peer, resumeKey, { source, clock, log });
+    void started.stopped.then(giveRoomBack);
+    return started;
   }
 
   /** Says why, if the stream still can be written. It is ended behind this, and what still comes is dropped. */

@@ -1,17 +1,17 @@
 // Both ends over the real host, TCP and QUIC: what holds in memory holds on sockets.
 import { afterEach, describe, expect, it } from 'vitest';
-import { askPeer, type PeerAsk } from '../../../src/dispatch/infer-caller.ts';
-import { InferServer } from '../../../src/dispatch/infer-server.ts';
-import type { InferenceEvent } from '../../../src/inference/events.ts';
-import { StreamPool } from '../../../src/net/stream-pool.ts';
-import { protocols } from '../../../src/trust/gate.ts';
-import { systemClock } from '../../../src/util/clock.ts';
-import { inferLimits, netLimits } from '../../../src/util/limits.ts';
-import { silentLogger } from '../../../src/util/logging.ts';
-import { systemRandom } from '../../../src/util/random.ts';
-import { type AnswerScript, chatRequest, collected, until } from '../../support/infer-pair.ts';
-import { aborted, accepted, end, textAnswer } from '../../support/scripted-dispatch.ts';
-import { testHost } from '../../support/test-host.ts';
+import { askPeer, type PeerAsk } from '../../../../src/dispatch/infer/ask-peer.ts';
+import { InferServer } from '../../../../src/dispatch/infer/infer-server.ts';
+import type { InferenceEvent } from '../../../../src/inference/events.ts';
+import { StreamPool } from '../../../../src/net/stream-pool.ts';
+import { protocols } from '../../../../src/trust/gate.ts';
+import { systemClock } from '../../../../src/util/clock.ts';
+import { inferLimits, netLimits } from '../../../../src/util/limits.ts';
+import { silentLogger } from '../../../../src/util/logging.ts';
+import { systemRandom } from '../../../../src/util/random.ts';
+import { type AnswerScript, chatRequest, collected, until } from '../../../support/infer-pair.ts';
+import { aborted, accepted, end, textAnswer } from '../../../support/scripted-dispatch.ts';
+import { testHost } from '../../../support/test-host.ts';
 
 const delta = (text: string): InferenceEvent => ({ type: 'delta', index: 0, text });
 const nothing = { answers: 0, detached: 0, keptBytes: 0 };

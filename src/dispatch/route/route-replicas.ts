@@ -1,14 +1,14 @@
 // The replicas of the mesh for a client, which keeps no table of its own: it asks the nearest member who serves what,
 // now and then and before a request. What it cannot reach itself it asks through that member.
-import { FrameStream } from '../net/frame-stream.ts';
-import type { PeerStream } from '../net/network.ts';
-import type { PeerId } from '../trust/keys.ts';
-import { background, Emitter } from '../util/async.ts';
-import type { Timer } from '../util/clock.ts';
-import { routeLimits as limits } from '../util/limits.ts';
-import { RouteAnswer, RouteQuestion } from '../wire/route-messages.ts';
-import { PeerModel, type PeerModelComponents, type PeerNews } from './peer-model.ts';
-import { type RemoteReplica, type RemoteReplicas, remoteReplicaOf } from './replica.ts';
+import { FrameStream } from '../../net/frame-stream.ts';
+import type { PeerStream } from '../../net/network.ts';
+import type { PeerId } from '../../trust/keys.ts';
+import { background, Emitter } from '../../util/async.ts';
+import type { Timer } from '../../util/clock.ts';
+import { routeLimits as limits } from '../../util/limits.ts';
+import { RouteAnswer, RouteQuestion } from '../../wire/route-messages.ts';
+import { PeerModel, type PeerModelComponents, type PeerNews } from '../remote/peer-model.ts';
+import { type RemoteReplica, type RemoteReplicas, remoteReplicaOf } from '../replica.ts';
 import { routesOfMessage } from './route-codec.ts';
 import type { RoutedModel, RoutedReplica } from './routes.ts';
 

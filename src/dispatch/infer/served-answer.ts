@@ -1,16 +1,16 @@
 // One answer to a peer's request, from its source to its end: read no faster than its caller takes it, kept for a
 // while when its stream is lost, and given up when nobody wants it.
-import { type ErrorPhase, errorEvent, type InferenceEvent, isOutput } from '../inference/events.ts';
-import { encodeEventFrames } from '../inference/frames.ts';
-import { background, withTimeout } from '../util/async.ts';
-import type { Clock, Timer } from '../util/clock.ts';
-import { asMeshnodeError, MeshnodeError } from '../util/errors.ts';
-import { inferLimits } from '../util/limits.ts';
-import type { Logger } from '../util/logging.ts';
+import { type ErrorPhase, errorEvent, type InferenceEvent, isOutput } from '../../inference/events.ts';
+import { encodeEventFrames } from '../../inference/frames.ts';
+import { background, withTimeout } from '../../util/async.ts';
+import type { Clock, Timer } from '../../util/clock.ts';
+import { asMeshnodeError, MeshnodeError } from '../../util/errors.ts';
+import { inferLimits } from '../../util/limits.ts';
+import type { Logger } from '../../util/logging.ts';
+import { Wake } from '../../util/wake.ts';
 import { AnswerLog, type Standing } from './answer-log.ts';
-import { Delivery } from './infer-delivery.ts';
+import { Delivery } from './delivery.ts';
 import { type InferFrames, isLast } from './infer-frames.ts';
-import { Wake } from './infer-wake.ts';
 
 export interface ServedAnswerParts {
   /** The events; work begins when they are read and ends when the signal aborts. */

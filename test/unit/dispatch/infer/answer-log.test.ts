@@ -1,8 +1,8 @@
 // The frames of an answer: which wait, which are kept, and from where an answer can go on.
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { AnswerLog } from '../../../src/dispatch/answer-log.ts';
-import { netLimits } from '../../../src/util/limits.ts';
+import { AnswerLog } from '../../../../src/dispatch/infer/answer-log.ts';
+import { netLimits } from '../../../../src/util/limits.ts';
 
 const frameBytes = 36;
 const size = frameBytes + netLimits.pieceBytes;

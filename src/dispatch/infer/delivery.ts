@@ -1,13 +1,13 @@
 // An answer on its way to its caller over one stream: writes the frames that wait in the log, as fast as the caller
 // reads, and hears whether the caller still wants them. Where frames come from, and what becomes of an answer whose
-// stream is lost, is for infer-served-answer.ts.
-import type { PeerStream } from '../net/network.ts';
-import type { Clock, Timer } from '../util/clock.ts';
-import { asMeshnodeError, MeshnodeError } from '../util/errors.ts';
-import { inferLimits } from '../util/limits.ts';
+// stream is lost, is for served-answer.ts.
+import type { PeerStream } from '../../net/network.ts';
+import type { Clock, Timer } from '../../util/clock.ts';
+import { asMeshnodeError, MeshnodeError } from '../../util/errors.ts';
+import { inferLimits } from '../../util/limits.ts';
+import type { Wake } from '../../util/wake.ts';
 import type { AnswerLog } from './answer-log.ts';
 import { type InferFrames, joined } from './infer-frames.ts';
-import type { Wake } from './infer-wake.ts';
 
 /**
  * How a delivery ended: the caller has all of the answer; it wants no more of it, or can have none; its stream is

@@ -1,13 +1,13 @@
 // The replicas of other nodes, made from what the mesh knows: their records say what they serve, their beats how busy
 // they are and whether they live.
-import type { MemberView } from '../mesh/membership.ts';
-import type { MembershipNotice } from '../mesh/membership-events.ts';
-import type { Mesh } from '../mesh/mesh.ts';
-import type { RecordModel } from '../mesh/record.ts';
-import type { PeerId } from '../trust/keys.ts';
-import { Emitter } from '../util/async.ts';
+import type { MemberView } from '../../mesh/membership.ts';
+import type { MembershipNotice } from '../../mesh/membership-events.ts';
+import type { Mesh } from '../../mesh/mesh.ts';
+import type { RecordModel } from '../../mesh/record.ts';
+import type { PeerId } from '../../trust/keys.ts';
+import { Emitter } from '../../util/async.ts';
+import { type RemoteReplica, type RemoteReplicas, remoteReplicaOf } from '../replica.ts';
 import { PeerModel, type PeerModelComponents, type PeerNews } from './peer-model.ts';
-import { type RemoteReplica, type RemoteReplicas, remoteReplicaOf } from './replica.ts';
 
 export interface MeshReplicasComponents extends PeerModelComponents {
   readonly self: PeerId;

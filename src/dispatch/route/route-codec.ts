@@ -1,9 +1,13 @@
 // The messages of `/meshnode/route/1`: shapes and bounds of each field, both ways.
-import { FieldReader } from '../mesh/field-reader.ts';
-import { publicKeyOf } from '../trust/keys.ts';
-import { assertInvariant } from '../util/errors.ts';
-import { routeLimits as limits, recordLimits } from '../util/limits.ts';
-import type { RouteAnswerMessage, RoutedModelMessage, RoutedReplicaMessage } from '../wire/route-messages.ts';
+import { FieldReader } from '../../mesh/field-reader.ts';
+import { publicKeyOf } from '../../trust/keys.ts';
+import { assertInvariant } from '../../util/errors.ts';
+import { routeLimits as limits, recordLimits } from '../../util/limits.ts';
+import type {
+  RouteAnswerMessage,
+  RoutedModelMessage,
+  RoutedReplicaMessage,
+} from '../../wire/route-messages.ts';
 import type { RoutedModel, RoutedReplica } from './routes.ts';
 
 const fields = new FieldReader('frame_invalid', 'A route');

@@ -1,9 +1,9 @@
 // Who serves what, as one node tells another that keeps no table: plain values. Their bytes are route-codec.ts's.
-import type { MeshModel } from '../mesh/model-names.ts';
-import type { ReplicaLoad } from '../routing/least-loaded.ts';
-import type { PeerId } from '../trust/keys.ts';
-import { isReady, type ReadyReplica } from './candidates.ts';
-import type { Replica } from './replica.ts';
+import type { MeshModel } from '../../mesh/model-names.ts';
+import type { ReplicaLoad } from '../../routing/least-loaded.ts';
+import type { PeerId } from '../../trust/keys.ts';
+import { isReady, type ReadyReplica } from '../candidates.ts';
+import type { Replica } from '../replica.ts';
 
 export interface RoutedModel {
   /** What it is called in the mesh. */

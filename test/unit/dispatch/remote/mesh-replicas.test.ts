@@ -1,21 +1,21 @@
 // The replicas that records and beats tell of, and what becomes of a request when its node is lost.
 import { describe, expect, it } from 'vitest';
-import { MeshReplicas } from '../../../src/dispatch/mesh-replicas.ts';
-import type { InferenceEvent } from '../../../src/inference/events.ts';
-import { type ChatRequest, plainOutput } from '../../../src/inference/request.ts';
-import type { Vitals } from '../../../src/mesh/liveness.ts';
-import type { MemberView } from '../../../src/mesh/membership.ts';
-import type { MembershipNotice } from '../../../src/mesh/membership-events.ts';
-import { noFacts, type RecordModel } from '../../../src/mesh/record.ts';
-import type { PeerStream } from '../../../src/net/network.ts';
-import { protocols } from '../../../src/trust/gate.ts';
-import { Emitter } from '../../../src/util/async.ts';
-import { MeshnodeError } from '../../../src/util/errors.ts';
-import { beatLimits } from '../../../src/util/limits.ts';
-import { silentLogger } from '../../../src/util/logging.ts';
-import { systemRandom } from '../../../src/util/random.ts';
-import { ManualClock } from '../../support/manual-clock.ts';
-import { testCertificate } from '../../support/test-certificate.ts';
+import { MeshReplicas } from '../../../../src/dispatch/remote/mesh-replicas.ts';
+import type { InferenceEvent } from '../../../../src/inference/events.ts';
+import { type ChatRequest, plainOutput } from '../../../../src/inference/request.ts';
+import type { Vitals } from '../../../../src/mesh/liveness.ts';
+import type { MemberView } from '../../../../src/mesh/membership.ts';
+import type { MembershipNotice } from '../../../../src/mesh/membership-events.ts';
+import { noFacts, type RecordModel } from '../../../../src/mesh/record.ts';
+import type { PeerStream } from '../../../../src/net/network.ts';
+import { protocols } from '../../../../src/trust/gate.ts';
+import { Emitter } from '../../../../src/util/async.ts';
+import { MeshnodeError } from '../../../../src/util/errors.ts';
+import { beatLimits } from '../../../../src/util/limits.ts';
+import { silentLogger } from '../../../../src/util/logging.ts';
+import { systemRandom } from '../../../../src/util/random.ts';
+import { ManualClock } from '../../../support/manual-clock.ts';
+import { testCertificate } from '../../../support/test-certificate.ts';
 
 const digest = 'd'.repeat(64);
 

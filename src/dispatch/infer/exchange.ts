@@ -1,12 +1,12 @@
 // One stream of a request as its caller has it: the request goes out, events come in, and it is left with an end, a
 // cancel or an abort, each in bounded time. Whether another stream takes the answer up is not decided here.
-import type { InferenceEvent } from '../inference/events.ts';
-import { encodeFrame, type InferFrame } from '../inference/frames.ts';
-import type { PeerStream } from '../net/network.ts';
-import { raceSignal } from '../util/async.ts';
-import type { Clock } from '../util/clock.ts';
-import { asMeshnodeError, MeshnodeError } from '../util/errors.ts';
-import { inferLimits, netLimits } from '../util/limits.ts';
+import type { InferenceEvent } from '../../inference/events.ts';
+import { encodeFrame, type InferFrame } from '../../inference/frames.ts';
+import type { PeerStream } from '../../net/network.ts';
+import { raceSignal } from '../../util/async.ts';
+import type { Clock } from '../../util/clock.ts';
+import { asMeshnodeError, MeshnodeError } from '../../util/errors.ts';
+import { inferLimits, netLimits } from '../../util/limits.ts';
 import { InferFrames, writesOf } from './infer-frames.ts';
 
 export class InferExchange {

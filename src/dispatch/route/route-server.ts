@@ -1,10 +1,10 @@
 // Answers `/meshnode/route/1`: tells members that keep no table who serves what.
-import { FrameStream } from '../net/frame-stream.ts';
-import type { Network, PeerStream } from '../net/network.ts';
-import { protocols } from '../trust/gate.ts';
-import type { Clock } from '../util/clock.ts';
-import { routeLimits as limits } from '../util/limits.ts';
-import { RouteAnswer, RouteQuestion } from '../wire/route-messages.ts';
+import { FrameStream } from '../../net/frame-stream.ts';
+import type { Network, PeerStream } from '../../net/network.ts';
+import { protocols } from '../../trust/gate.ts';
+import type { Clock } from '../../util/clock.ts';
+import { routeLimits as limits } from '../../util/limits.ts';
+import { RouteAnswer, RouteQuestion } from '../../wire/route-messages.ts';
 import { messageOfRoutes } from './route-codec.ts';
 import type { RoutedModel } from './routes.ts';
 

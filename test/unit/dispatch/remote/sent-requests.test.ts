@@ -1,6 +1,6 @@
 // What a replica has to do now, by its last beat and by what was sent to it since.
 import { describe, expect, it } from 'vitest';
-import { SentRequests } from '../../../src/dispatch/sent-requests.ts';
+import { SentRequests } from '../../../../src/dispatch/remote/sent-requests.ts';
 
 describe('requests sent to a replica', () => {
   it('count on top of a beat that is older than they are', () => {

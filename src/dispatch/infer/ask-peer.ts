@@ -1,20 +1,20 @@
 // The asking end of `/meshnode/infer/1`: one request to one peer and the events that answer it, taken up again when
 // its stream breaks. It keeps no order among events (guardEvents does) and chooses no peer.
-import { type InferenceEvent, isOutput } from '../inference/events.ts';
-import type { InferFrame } from '../inference/frames.ts';
-import type { InferenceRequest } from '../inference/request.ts';
-import { requestToFrames } from '../inference/request-frames.ts';
-import type { PeerStream } from '../net/network.ts';
-import type { PeerId } from '../trust/keys.ts';
-import { raceSignal } from '../util/async.ts';
-import { type Clock, sleep } from '../util/clock.ts';
-import { asMeshnodeError, type ErrorCode, MeshnodeError } from '../util/errors.ts';
-import { frameLimits } from '../util/limits.ts';
-import type { Logger } from '../util/logging.ts';
-import type { Random } from '../util/random.ts';
-import { InferExchange } from './infer-exchange.ts';
+import { type InferenceEvent, isOutput } from '../../inference/events.ts';
+import type { InferFrame } from '../../inference/frames.ts';
+import type { InferenceRequest } from '../../inference/request.ts';
+import { requestToFrames } from '../../inference/request-frames.ts';
+import type { PeerStream } from '../../net/network.ts';
+import type { PeerId } from '../../trust/keys.ts';
+import { raceSignal } from '../../util/async.ts';
+import { type Clock, sleep } from '../../util/clock.ts';
+import { asMeshnodeError, type ErrorCode, MeshnodeError } from '../../util/errors.ts';
+import { frameLimits } from '../../util/limits.ts';
+import type { Logger } from '../../util/logging.ts';
+import type { Random } from '../../util/random.ts';
+import { InferExchange } from './exchange.ts';
 import { isLast } from './infer-frames.ts';
-import { TakeUpPlan } from './infer-take-up.ts';
+import { TakeUpPlan } from './take-up-plan.ts';
 
 export interface InferCallerComponents {
   /**

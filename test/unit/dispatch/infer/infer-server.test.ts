@@ -2,20 +2,21 @@
 // nobody wants, and leaves nothing behind.
 import { getEventListeners } from 'node:events';
 import { afterEach, describe, expect, it } from 'vitest';
-import { BodyMemory } from '../../../src/dispatch/infer-bodies.ts';
-import { InferFrames } from '../../../src/dispatch/infer-frames.ts';
-import { receiveRequest } from '../../../src/dispatch/infer-reception.ts';
-import type { InferenceEvent } from '../../../src/inference/events.ts';
-import { encodeFrame, type InferFrame } from '../../../src/inference/frames.ts';
-import { requestToFrames } from '../../../src/inference/request-frames.ts';
-import { protocols } from '../../../src/trust/gate.ts';
-import { frameLimits, inferLimits, netLimits, poolLimits } from '../../../src/util/limits.ts';
-import { type AnswerScript, chatRequest, InferPair, until } from '../../support/infer-pair.ts';
-import { keyOf, RawEnd } from '../../support/infer-raw.ts';
-import { ManualClock } from '../../support/manual-clock.ts';
-import { memoryStreams } from '../../support/memory-stream.ts';
-import { aborted, accepted, textAnswer } from '../../support/scripted-dispatch.ts';
-import { thrownBy } from '../../support/thrown.ts';
+import { BodyMemory } from '../../../../src/dispatch/infer/body-memory.ts';
+import { InferFrames } from '../../../../src/dispatch/infer/infer-frames.ts';
+import { receiveRequest } from '../../../../src/dispatch/infer/reception.ts';
+import type { InferenceEvent } from '../../../../src/inference/events.ts';
+import { encodeFrame, type InferFrame } from '../../../../src/inference/frames.ts';
+import type { ChatRequest } from '../../../../src/inference/request.ts';
+import { requestToFrames } from '../../../../src/inference/request-frames.ts';
+import { protocols } from '../../../../src/trust/gate.ts';
+import { frameLimits, inferLimits, netLimits, poolLimits } from '../../../../src/util/limits.ts';
+import { type AnswerScript, chatRequest, InferPair, until } from '../../../support/infer-pair.ts';
+import { keyOf, RawEnd } from '../../../support/infer-raw.ts';
+import { ManualClock } from '../../../support/manual-clock.ts';
+import { memoryStreams } from '../../../support/memory-stream.ts';
+import { aborted, accepted, textAnswer } from '../../../support/scripted-dispatch.ts';
+import { thrownBy } from '../../../support/thrown.ts';
 
 const answer = textAnswer('a', 'b');
 const nothing = { answers: 0, detached: 0, keptBytes: 0 };
@@ -46,6 +47,10 @@ afterEach(async () => {
   }
   pairs = [];
 });
+
+function user(text: string): ChatRequest['messages'][number] {
+  return { role: 'user', content: [{ type: 'text', text }] };
+}
 
 /** Says so much and then waits for its signal. */
 function waitingAfter(...events: InferenceEvent[]): AnswerScript {
@@ -168,9 +173,10 @@ describe('a request that is received', () => {
       const [far, near] = memoryStreams(protocols.infer, 'caller', 'server');
       await new RawEnd(far).send(...frames);
       await far.end();
-      await Promise.allSettled([
-        receiveRequest(new InferFrames(near), { clock, bodies, signal: stopping.signal }),
-      ]);
+      const reception = { clock, bodies, signal: stopping.signal };
+      const taken = await receiveRequest(new InferFrames(near), reception).catch(() => undefined);
+      expect(bodies.reservedBytes > 0).toBe(taken !== undefined);
+      taken?.giveRoomBack();
       expect(getEventListeners(stopping.signal, 'abort')).toEqual([]);
       expect([clock.pendingTimers, bodies.reservedBytes]).toEqual([0, 0]);
     }
@@ -232,6 +238,23 @@ describe('more requests than there is room for', () => {
     const request = requestToFrames(chatRequest(), { resumeKey: keyOf(9), framesHeld: 0 });
     await next.send(...request);
     expect(await next.event()).toEqual(accepted);
+  });
+
+  it('are refused while large ones are still being answered', async () => {
+    const { clock, pair, raw } = await setUp(waitingAfter(accepted));
+    const large = chatRequest({ messages: [user('x'.repeat(0.6 * inferLimits.bodyBytesPerPeer))] });
+    const first = await raw();
+    void first.ask(1, 0, large);
+    expect(await first.event()).toEqual(accepted);
+    const second = await raw();
+    void second.ask(2, 0, large).catch(() => {});
+    expect(await second.events()).toMatchObject([{ code: 'queue_full' }]);
+    await first.send({ type: 'cancel' });
+    await pair.calls[0]?.closed;
+    await clock.settle();
+    const third = await raw();
+    void third.ask(3, 0, large);
+    expect(await third.event()).toEqual(accepted);
   });
 
   it('are refused when a peer has as many answers as it may, others are not', async () => {
