@@ -188,9 +188,18 @@ export class MeshPart {
     await mesh.leave();
     // A round trip behind the last word: by then it has arrived.
     await Promise.all(neighbours.map(({ record }) => this.rttMs(record.peerId)));
+    await this.#drain();
     this.#hasLeft = true;
     await this.stop();
     await this.#init.folder.forgetMesh();
+  }
+
+  /** Whoever was promised an answer gets it, if that does not take long. */
+  async #drain(): Promise<void> {
+    const { clock } = this.#init;
+    const late = (): MeshnodeError => new MeshnodeError('shutting_down', 'The node leaves its mesh.');
+    const drained = this.parts.traffic.drained();
+    await withTimeout(clock, nodeLimits.drainMs, drained, late).catch(() => {}); // They are told so.
   }
 
   /** Ends the part; the mesh is told nothing, for the node may come back. Never rejects. */

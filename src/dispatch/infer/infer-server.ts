@@ -64,6 +64,11 @@ export class InferServer {
     };
   }
 
+  /** Resolves when what is being answered now is over. Requests that come meanwhile are not waited for. */
+  async drained(): Promise<void> {
+    await Promise.all(this.#answers.all().map(({ stopped }) => stopped));
+  }
+
   /** Gives up every answer (`shutting_down`), and tells whoever still asks the same. Resolves when all have stopped. */
   async stop(): Promise<void> {
     const reason = new MeshnodeError('shutting_down', 'The node is stopping.');

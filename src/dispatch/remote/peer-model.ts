@@ -6,7 +6,7 @@ import type { InferenceKind, InferenceRequest } from '../../inference/request.ts
 import type { MembershipNotice } from '../../mesh/membership-events.ts';
 import type { ReplicaLoad } from '../../routing/least-loaded.ts';
 import type { PeerId } from '../../trust/keys.ts';
-import { asMeshnodeError, MeshnodeError } from '../../util/errors.ts';
+import { asMeshnodeError, type ErrorCode, MeshnodeError } from '../../util/errors.ts';
 import { beatLimits, inferLimits, remoteLimits } from '../../util/limits.ts';
 import { askPeer, type InferCallerComponents } from '../infer/ask-peer.ts';
 import type { RemoteModel } from '../replica.ts';
@@ -16,6 +16,8 @@ import { SentRequests } from './sent-requests.ts';
 export interface PeerModelComponents extends InferCallerComponents {
   /** Hears what becomes of peers; the returned function ends that. */
   readonly onNotice: (listener: (notice: MembershipNotice) => void) => () => void;
+  /** Told of each piece of an answer of a peer. */
+  readonly heardFrom: (peer: PeerId) => void;
   /** Told that a peer is asked, and where it can be dialled if its record is not known. */
   readonly routed: (peer: PeerId, addresses?: readonly string[]) => void;
 }
@@ -149,6 +151,7 @@ export class PeerModel implements RemoteModel {
         this.#components,
       )) {
         loss.hasOutput ||= isOutput(event);
+        this.#components.heardFrom(peer);
         yield event.type === 'error' ? boundedError(event) : event;
       }
     } finally {
@@ -168,18 +171,26 @@ class PeerLoss {
 
   constructor({ onNotice }: PeerModelComponents, peer: PeerId, patient: boolean) {
     this.stop = onNotice((notice) => {
-      const isOfPeer = 'peer' in notice && notice.peer === peer;
-      if (isOfPeer && (notice.type === 'gone' || notice.type === 'left')) {
-        const code = this.hasOutput ? 'stream_broken' : 'peer_unreachable';
-        this.#controller.abort(new MeshnodeError(code, 'The node that was asked is gone.'));
-      } else if (isOfPeer && notice.type === 'silent' && !this.hasOutput && !patient) {
-        this.#controller.abort(new MeshnodeError('peer_unreachable', 'The node that was asked is silent.'));
+      if (!('peer' in notice) || notice.peer !== peer) {
+        return;
+      }
+      if (notice.type === 'gone') {
+        this.#lose(this.hasOutput ? 'stream_broken' : 'peer_unreachable', 'is gone');
+      } else if (notice.type === 'left' && !this.hasOutput) {
+        // What it has begun it brings to an end.
+        this.#lose('peer_unreachable', 'has left the mesh');
+      } else if (notice.type === 'silent' && !this.hasOutput && !patient) {
+        this.#lose('peer_unreachable', 'is silent');
       }
     });
   }
 
   get signal(): AbortSignal {
     return this.#controller.signal;
+  }
+
+  #lose(code: ErrorCode, what: string): void {
+    this.#controller.abort(new MeshnodeError(code, `The node that was asked ${what}.`));
   }
 }
 

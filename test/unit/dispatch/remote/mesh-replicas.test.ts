@@ -2,6 +2,7 @@
 import { describe, expect, it } from 'vitest';
 import { MeshReplicas } from '../../../../src/dispatch/remote/mesh-replicas.ts';
 import type { InferenceEvent } from '../../../../src/inference/events.ts';
+import { encodeFrame } from '../../../../src/inference/frames.ts';
 import { type ChatRequest, plainOutput } from '../../../../src/inference/request.ts';
 import type { Vitals } from '../../../../src/mesh/liveness.ts';
 import type { MemberView } from '../../../../src/mesh/membership.ts';
@@ -46,15 +47,16 @@ function setUp(...members: MemberView[]) {
   const clock = new ManualClock();
   const notices = new Emitter<MembershipNotice>();
   const vitals = new Map<string, Vitals>();
-  const state = { members, routed: [] as string[], opened: [] as string[] };
+  const state = { members, routed: [] as string[], opened: [] as string[], says: [] as Uint8Array[] };
   const replicas = new MeshReplicas({
     self: 'me',
     mesh: { members: () => state.members, vitals: (peer) => vitals.get(peer) },
     open: async (peer) => {
       state.opened.push(peer);
-      return stuckStream(peer);
+      return stuckStream(peer, ...state.says);
     },
     onNotice: (listener) => notices.listen(listener),
+    heardFrom: () => {},
     routed: (peer) => state.routed.push(peer),
     clock,
     random: systemRandom,
@@ -71,14 +73,18 @@ function setUp(...members: MemberView[]) {
   return { clock, notices, replicas, state, show, beat };
 }
 
-/** A stream that takes everything and says nothing until it is given up. */
-function stuckStream(peer: string): PeerStream {
+/** A stream that takes everything, says so much, and then nothing until it is given up. */
+function stuckStream(peer: string, ...says: Uint8Array[]): PeerStream {
   const gone = Promise.withResolvers<void>();
   return {
     peer,
     protocol: protocols.infer,
     link: 'l',
     read: async (signal) => {
+      const said = says.shift();
+      if (said !== undefined) {
+        return said;
+      }
       const aborted = new Promise<never>((_, reject) => {
         signal?.addEventListener('abort', () => reject(signal.reason), { once: true });
       });
@@ -228,6 +234,26 @@ describe('a request under way', () => {
     expect(isOver).toBe(false);
     notices.emit({ type: 'gone', peer: 'ada' });
     expect((await answer).thrown).toMatchObject({ code: 'peer_unreachable' });
+  });
+
+  it('that has given words goes on though its node leaves, or is silent, and ends once it is gone', async () => {
+    const { replicas, notices, clock, state } = setUp(member('ada', [model()]));
+    const events: InferenceEvent[] = [
+      { type: 'accepted', replica: 'r' },
+      { type: 'delta', index: 0, text: 'word' },
+    ];
+    state.says = events.map((event) => encodeFrame({ type: 'event', event }));
+    let isOver = false;
+    const answer = read(replicas, never).finally(() => {
+      isOver = true;
+    });
+    await clock.settle();
+    notices.emit({ type: 'left', peer: 'ada' });
+    notices.emit({ type: 'silent', peer: 'ada' });
+    await clock.settle();
+    expect(isOver).toBe(false);
+    notices.emit({ type: 'gone', peer: 'ada' });
+    expect(await answer).toMatchObject({ events, thrown: { code: 'stream_broken' } });
   });
 
   it('ends with its node`s own word that it leaves', async () => {
