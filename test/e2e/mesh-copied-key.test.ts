@@ -4,8 +4,8 @@ import { it } from 'vitest';
 import type { PeerView } from '../../src/console/mesh-port.ts';
 import { MeshProcess, type Path } from '../support/mesh-process.ts';
 
-/** Three rounds of announcements, and what a busy machine adds. */
-const foundOutMs = 60_000;
+/** Three rounds of announcements at their slowest, 24 s each, and what a busy machine adds. */
+const foundOutMs = 90_000;
 
 /** The peer of a member's table, as it is there now. */
 async function rowOf(peer: string, at: MeshProcess): Promise<PeerView | undefined> {
