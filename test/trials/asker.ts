@@ -22,7 +22,8 @@ export type Answered =
       /** What the error was, if it was told. */
       readonly why: string;
       readonly tookMs: number;
-      readonly attempts: number;
+      /** When it ended, Unix time. */
+      readonly atMs: number;
     };
 
 for await (const line of createInterface({ input: process.stdin })) {
@@ -35,9 +36,8 @@ function say(answered: Answered): void {
 
 async function answer({ id, apiUrl, prompt, maxTokens }: Asked): Promise<void> {
   const startMs = performance.now();
-  let attempts = 0;
   const ended = (ending: Ending, why = ''): void =>
-    say({ id, news: 'ended', ending, why, tookMs: performance.now() - startMs, attempts });
+    say({ id, news: 'ended', ending, why, tookMs: performance.now() - startMs, atMs: Date.now() });
   try {
     const response = await fetch(`${apiUrl}/chat/completions`, {
       method: 'POST',
@@ -50,7 +50,6 @@ async function answer({ id, apiUrl, prompt, maxTokens }: Asked): Promise<void> {
         messages: [{ role: 'user', content: prompt }],
       }),
     });
-    attempts = Number(response.headers.get('x-meshnode-attempts'));
     if (response.status !== 200) {
       ended('told', `${response.status} ${await response.text()}`.slice(0, 200));
       return;
