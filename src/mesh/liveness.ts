@@ -159,7 +159,7 @@ export class Liveness {
       this.#beatMs = monotonicMs + beatLimits.beatMs;
       this.#probes.tidy(monotonicMs);
       for (const pulse of this.#pulses.values()) {
-        this.#beatIfMeant(pulse, monotonicMs);
+        this.#beatIfMeant(pulse, monotonicMs, this.#isMyTurn(pulse, monotonicMs));
       }
     }
     for (const pulse of [...this.#pulses.values()]) {
@@ -197,11 +197,25 @@ export class Liveness {
     return this.#parts.beats && this.#pulses.size > 0;
   }
 
+  /**
+   * Of two that beat each other one does so every second, and the other hears of it: half of the messages tell both as
+   * much. The other one beats when it hears nothing, and now and then to know how far away its neighbour is.
+   */
+  #isMyTurn({ peer, heardMs, sentMs }: Pulse, nowMs: number): boolean {
+    return (
+      this.#parts.own.peer < peer ||
+      nowMs - heardMs > beatLimits.overdueMs ||
+      nowMs - sentMs >= beatLimits.measureMs
+    );
+  }
+
   /** Who is beaten anew is owed as much time as if it had been heard now. */
-  #beatIfMeant(pulse: Pulse, nowMs: number): void {
+  #beatIfMeant(pulse: Pulse, nowMs: number, isMyTurn = true): void {
     if (this.#isBeaten(pulse, nowMs)) {
       pulse.beatenMs ??= nowMs;
-      this.#beat(pulse, nowMs);
+      if (isMyTurn) {
+        this.#beat(pulse, nowMs);
+      }
     } else {
       pulse.beatenMs = undefined;
     }

@@ -102,9 +102,11 @@ export class OwnRecord {
 
   /** Somebody holds this version of the node dead: say something newer. False: that was done. */
   refute(seen: RecordVersion, now: Now): boolean {
-    const isNews = seen.epoch === this.#version.epoch && seen.sequence >= this.#version.sequence;
+    const { epoch, sequence } = this.#version;
+    // The last word may not have come to those who hold the one before for the last.
+    const isNews = seen.epoch === epoch && seen.sequence >= sequence - 1;
     if (isNews) {
-      this.#version = { epoch: seen.epoch, sequence: seen.sequence };
+      this.#version = { epoch, sequence: Math.max(seen.sequence, sequence) };
       this.hurry(now);
     }
     return isNews;

@@ -45,6 +45,8 @@ export class Pulse {
   #hasGrace = false;
   /** When this node sent it a request last. */
   routedMs = Number.NEGATIVE_INFINITY;
+  /** When the last beat went out. */
+  sentMs = Number.NEGATIVE_INFINITY;
   load: PeerLoad | undefined;
   silence: Silence | undefined;
 
@@ -55,6 +57,7 @@ export class Pulse {
 
   /** A beat goes out. */
   sent(nonce: string, nowMs: number): void {
+    this.sentMs = nowMs;
     this.#unanswered.set(nonce, nowMs);
     const [oldest] = this.#unanswered.keys();
     if (oldest !== undefined && this.#unanswered.size > beatLimits.unanswered) {

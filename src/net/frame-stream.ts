@@ -104,7 +104,7 @@ export class FrameStream {
     );
   }
 
-  async #readNext(signal: AbortSignal): Promise<Uint8Array | undefined> {
+  async #readNext(signal: AbortSignal | undefined): Promise<Uint8Array | undefined> {
     while (true) {
       const chunk = await this.stream.read(signal);
       if (chunk === undefined) {
@@ -122,23 +122,23 @@ export class FrameStream {
   async #inTime<T>(
     what: string,
     { signal, timeoutMs = this.#options.messageMs }: MessageOptions,
-    work: (signal: AbortSignal) => Promise<T>,
+    work: (signal: AbortSignal | undefined) => Promise<T>,
   ): Promise<T> {
     signal?.throwIfAborted();
+    if (timeoutMs === Number.POSITIVE_INFINITY) {
+      return await work(signal);
+    }
     const late = new AbortController();
-    const timer =
-      timeoutMs === Number.POSITIVE_INFINITY
-        ? undefined
-        : this.#clock.after(timeoutMs, () => {
-            const error = new MeshnodeError('stream_broken', `${what} within ${timeoutMs} ms.`);
-            late.abort(error);
-            this.stream.abort(error);
-          });
+    const timer = this.#clock.after(timeoutMs, () => {
+      const error = new MeshnodeError('stream_broken', `${what} within ${timeoutMs} ms.`);
+      late.abort(error);
+      this.stream.abort(error);
+    });
     try {
       const both = signal === undefined ? late.signal : AbortSignal.any([signal, late.signal]);
       return await raceSignal(work(both), late.signal);
     } finally {
-      timer?.cancel();
+      timer.cancel();
     }
   }
 

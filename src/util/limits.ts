@@ -598,6 +598,10 @@ export const meshLimits = {
 export const beatLimits = {
   /** Time between two beats to one neighbour. */
   beatMs: 1_000,
+  /** A neighbour whose turn it is to beat is beaten instead if it is late by half a beat. */
+  overdueMs: 1_500,
+  /** How often it is beaten all the same: six round trips are known of each minute. */
+  measureMs: 10_000,
   /** Silence after which a neighbour gets no requests any more: three beats, and what a busy machine loses. */
   silentMs: 3_200,
   /** Members that are asked whether they hear of a silent one. */

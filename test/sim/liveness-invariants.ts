@@ -101,6 +101,8 @@ export class LivenessInvariants {
   readonly #lastUp = new Map<PeerId, PeerId[][]>();
   /** By `observer subject`: since when it is shown as anything but alive. */
   readonly #deadSinceMs = new Map<string, number>();
+  /** The same for whom it holds silent. */
+  readonly #silentSinceMs = new Map<string, number>();
   readonly #announcedMs = new Map<PeerId, number>();
   /** When each node signed its verdicts. */
   readonly #verdictsMs = new Map<PeerId, number[]>();
@@ -357,7 +359,12 @@ export class LivenessInvariants {
   #checkHeardAgain({ node, process }: Observer, { record, isSilent }: MemberView): void {
     const { whereabouts, nowMs } = this.#lives;
     const { peerId } = record;
+    const key = `${node.peer} ${peerId}`;
+    const silentMs = isSilent ? (this.#silentSinceMs.get(key) ?? nowMs()) : nowMs();
+    this.#silentSinceMs.set(key, silentMs);
     const linkedMs = Math.max(
+      // Where words get lost one after another anybody may fall silent at any time.
+      this.#conditions.loss > 0 ? silentMs : 0,
       whereabouts.linkedSinceMs(node.peer, peerId),
       whereabouts.audibleSinceMs(peerId, node.peer),
     );
