@@ -201,9 +201,10 @@ export class Liveness {
    * Of two that beat each other one does so every second, and the other hears of it: half of the messages tell both as
    * much. The other one beats when it hears nothing, and now and then to know how far away its neighbour is.
    */
-  #isMyTurn({ peer, heardMs, sentMs }: Pulse, nowMs: number): boolean {
+  #isMyTurn({ peer, heardMs, sentMs, answers }: Pulse, nowMs: number): boolean {
     return (
       this.#parts.own.peer < peer ||
+      answers < beatLimits.firstAnswers ||
       nowMs - heardMs > beatLimits.overdueMs ||
       nowMs - sentMs >= beatLimits.measureMs
     );

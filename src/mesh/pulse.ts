@@ -45,6 +45,8 @@ export class Pulse {
   #hasGrace = false;
   /** When this node sent it a request last. */
   routedMs = Number.NEGATIVE_INFINITY;
+  /** Beats that were answered. */
+  answers = 0;
   /** When the last beat went out. */
   sentMs = Number.NEGATIVE_INFINITY;
   load: PeerLoad | undefined;
@@ -73,6 +75,7 @@ export class Pulse {
     }
     this.#unanswered.delete(nonce);
     this.#rtt.add(nowMs - sentMs, nowMs);
+    this.answers++;
     return true;
   }
 

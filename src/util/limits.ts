@@ -600,6 +600,8 @@ export const beatLimits = {
   beatMs: 1_000,
   /** A neighbour whose turn it is to beat is beaten instead if it is late by half a beat. */
   overdueMs: 1_500,
+  /** Until so many beats were answered both beat: the first answer of a node that just starts is a slow one. */
+  firstAnswers: 8,
   /** How often it is beaten all the same: six round trips are known of each minute. */
   measureMs: 10_000,
   /** Silence after which a neighbour gets no requests any more: three beats, and what a busy machine loses. */
