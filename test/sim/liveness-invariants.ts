@@ -64,7 +64,8 @@ export function livenessBounds({ delayMs, jitterMs, loss }: NetworkConditions): 
     refutedMs,
     refutedToClientMs: refutedMs + meshLimits.clientSyncMs * (1 + meshLimits.jitter),
     heardMs: (loss > 0 ? 4 : 1) * beatMs + 3 * mostMs + livenessLookMs,
-    restMessages: (others) => 2 * others + 2,
+    // A beat or its answer each second, and both ways every tenth.
+    restMessages: (others) => 1.5 * others + 2,
   };
 }
 

@@ -14,7 +14,13 @@ export interface Asked {
 export type Ending = 'complete' | 'told' | 'truncated';
 
 export type Answered =
-  | { readonly id: number; readonly news: 'began'; readonly peer: string }
+  | {
+      readonly id: number;
+      readonly news: 'began';
+      readonly peer: string;
+      /** When it did, Unix time. */
+      readonly atMs: number;
+    }
   | {
       readonly id: number;
       readonly news: 'ended';
@@ -54,7 +60,7 @@ async function answer({ id, apiUrl, prompt, maxTokens }: Asked): Promise<void> {
       ended('told', `${response.status} ${await response.text()}`.slice(0, 200));
       return;
     }
-    say({ id, news: 'began', peer: response.headers.get('x-meshnode-peer') ?? '' });
+    say({ id, news: 'began', peer: response.headers.get('x-meshnode-peer') ?? '', atMs: Date.now() });
     let text = '';
     for await (const chunk of response.body?.pipeThrough(new TextDecoderStream()) ?? []) {
       text += chunk;

@@ -109,7 +109,7 @@ function reportOf(
       'where nothing breaks, another one is asked only once it is silent, so that more is added there.',
       '',
       'Three nodes, two with the model: "silent" is when the last of the others took the node out of its routing, "known',
-      'to all" when it was dead, or had left, for the last of them. Begun: a stream that had given words. Caught: streams',
+      'to all" when it was dead, or had left, for the last of them. Begun: streams that had given words. Caught: streams',
       'asked for at the moment of the blow, of which about half go to the node that is struck.',
       ...missing.map((what) => `Not run: ${what}.`),
     ].join('\n'),
@@ -187,6 +187,7 @@ class TrialMesh {
     const [startMs, startedAtMs] = [performance.now(), Date.now()];
     const caught = Array.from({ length: 4 }, () => this.#ask(short, shortTokens));
     await this.#strike(kind);
+    const struckAtMs = Date.now();
     const since = async (states: readonly string[]): Promise<number> => {
       const seen = others.map((node) =>
         node.peerIs(this.#node('victim').peerId, states, marks.get(node) ?? 0),
@@ -195,11 +196,15 @@ class TrialMesh {
     };
     const silentMs = await since(['suspect', 'dead', 'left']);
     const deadMs = await since(['dead', 'left']);
-    const ended = async (what: Caught['what'], id: number): Promise<Caught> => {
+    const ended = async (id: number): Promise<Caught> => {
       const { ending, atMs, tookMs } = await this.#news(id, 'ended');
-      return { what, ending, afterMs: what === 'begun' ? atMs - startedAtMs : tookMs };
+      // Some are quicker than the blow.
+      const hasBegun = id === begun || this.#beganBefore(id, struckAtMs);
+      return hasBegun
+        ? { what: 'begun', ending, afterMs: atMs - startedAtMs }
+        : { what: 'caught', ending, afterMs: tookMs };
     };
-    const answers = await Promise.all([ended('begun', begun), ...caught.map((id) => ended('caught', id))]);
+    const answers = await Promise.all([begun, ...caught].map(ended));
     return { kind, transport: this.#transport, silentMs, deadMs, answers };
   }
 
@@ -262,6 +267,11 @@ class TrialMesh {
     const { apiUrl } = this.#node('bee');
     this.#asker?.child.stdin?.write(`${JSON.stringify({ id, apiUrl, prompt, maxTokens })}\n`);
     return id;
+  }
+
+  #beganBefore(id: number, atMs: number): boolean {
+    const began = this.#asker?.lines.find((line) => line['id'] === id && line['news'] === 'began');
+    return Number(began?.['atMs'] ?? Number.POSITIVE_INFINITY) <= atMs;
   }
 
   async #news<News extends Answered['news']>(
