@@ -129,10 +129,8 @@ export class PeerPipes {
       pipe.stream ??= await this.#open(pipe);
       const { messageBytes, messageMs } = pipeLimits;
       const frames = new FrameStream(pipe.stream, { messageBytes, messageMs }, clock);
-      // Whoever takes none for long is found silent; a timer for each would cost more than it.
-      const isBeat = protocol === protocols.heartbeat;
       for (let next = pipe.queue[0]; next !== undefined; next = pipe.queue[0]) {
-        await frames.writeBytes(next, isBeat ? { signal, timeoutMs: Number.POSITIVE_INFINITY } : { signal });
+        await frames.writeBytes(next, { signal });
         pipe.queue.shift();
         pipe.queuedBytes -= next.length;
       }
