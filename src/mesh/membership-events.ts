@@ -38,8 +38,6 @@ export type MembershipEvent =
   | { readonly type: 'woken' }
   /** An envelope made by this node itself (a revocation, a use) is to be taken and spread. */
   | { readonly type: 'publish'; readonly envelopes: readonly Uint8Array[] }
-  /** A member said something outside of the mesh's own protocols: it lives, however late its beats are. */
-  | { readonly type: 'word'; readonly peer: PeerId }
   /** This node sends requests to a member: it wants a link to it for a while, and beats. `addresses` are hearsay. */
   | { readonly type: 'routed'; readonly peer: PeerId; readonly addresses: readonly string[] }
   /** This node leaves the mesh for good. */

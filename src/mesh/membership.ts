@@ -254,11 +254,6 @@ export class Membership {
           this.#sharing.publish(readEnvelope(bytes, this.#trust.meshId), now);
         }
         break;
-      case 'word':
-        if (this.#sessions.isUp(event.peer)) {
-          this.#liveness.heard(event.peer, now);
-        }
-        break;
       case 'routed':
         this.#plan.suggest([{ peerId: event.peer, addresses: event.addresses }], now.monotonicMs);
         this.#plan.use(event.peer, now.monotonicMs);

@@ -121,11 +121,6 @@ export class Mesh {
     return this.#membership.vitals(peer, this.#now());
   }
 
-  /** A member answers on another protocol. To be told about once a second while it does. */
-  heardFrom(peer: PeerId): void {
-    this.#tell({ type: 'word', peer });
-  }
-
   /** Says that this node sends requests to a member: it is linked to it for a while, and beats it. */
   routed(peer: PeerId, addresses: readonly string[] = []): void {
     this.#tell({ type: 'routed', peer, addresses });

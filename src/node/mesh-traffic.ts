@@ -14,7 +14,7 @@ import type { PeerId } from '../trust/keys.ts';
 import { raceSignal } from '../util/async.ts';
 import type { Clock } from '../util/clock.ts';
 import { MeshnodeError } from '../util/errors.ts';
-import { beatLimits, remoteLimits } from '../util/limits.ts';
+import { remoteLimits } from '../util/limits.ts';
 import type { Logger } from '../util/logging.ts';
 import type { Random } from '../util/random.ts';
 
@@ -42,8 +42,6 @@ export class MeshTraffic {
   readonly #stopListening: () => void;
   /** When the mesh was told last that a peer is asked. */
   readonly #routed = new Map<PeerId, number>();
-  /** When the mesh was told last that a peer answers. */
-  readonly #heard = new Map<PeerId, number>();
 
   /** Serves and asks from now on. */
   constructor(init: MeshTrafficInit) {
@@ -56,7 +54,6 @@ export class MeshTraffic {
       if (notice.type === 'down') {
         this.#pool.drop(notice.peer);
         this.#routed.delete(notice.peer);
-        this.#heard.delete(notice.peer);
       }
     });
     dispatch.setRemote(this.#replicas);
@@ -98,7 +95,6 @@ export class MeshTraffic {
     return {
       open: (peer, signal) => this.#open(peer, signal),
       onNotice: (listener) => mesh.onNotice(listener),
-      heardFrom: (peer) => this.#tellHeard(peer),
       routed: (peer, addresses) => this.#tellRouted(peer, addresses),
       clock,
       random,
@@ -150,15 +146,6 @@ export class MeshTraffic {
     } finally {
       stop();
       timer.cancel();
-    }
-  }
-
-  /** An answer that fills the line may keep beats waiting. */
-  #tellHeard(peer: PeerId): void {
-    const nowMs = this.#init.clock.monotonicMs();
-    if (nowMs - (this.#heard.get(peer) ?? Number.NEGATIVE_INFINITY) >= beatLimits.beatMs) {
-      this.#heard.set(peer, nowMs);
-      this.#init.mesh.heardFrom(peer);
     }
   }
 

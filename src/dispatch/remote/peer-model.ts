@@ -16,8 +16,6 @@ import { SentRequests } from './sent-requests.ts';
 export interface PeerModelComponents extends InferCallerComponents {
   /** Hears what becomes of peers; the returned function ends that. */
   readonly onNotice: (listener: (notice: MembershipNotice) => void) => () => void;
-  /** Told of each piece of an answer of a peer. */
-  readonly heardFrom: (peer: PeerId) => void;
   /** Told that a peer is asked, and where it can be dialled if its record is not known. */
   readonly routed: (peer: PeerId, addresses?: readonly string[]) => void;
 }
@@ -151,7 +149,6 @@ export class PeerModel implements RemoteModel {
         this.#components,
       )) {
         loss.hasOutput ||= isOutput(event);
-        this.#components.heardFrom(peer);
         yield event.type === 'error' ? boundedError(event) : event;
       }
     } finally {

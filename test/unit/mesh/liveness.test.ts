@@ -176,22 +176,6 @@ describe('a neighbour that says nothing', () => {
     expect(f.notices(x.member.peer)).toEqual(['silent', 'heard']);
   });
 
-  it('is not silent while it answers requests, however late its beats are', () => {
-    const { mesh, taps } = settled(3);
-    const [f, x, other] = taps as [Tap, Tap, Tap];
-    f.drops = isFrom(x);
-    for (let second = 0; second < 20; second++) {
-      f.tell({ type: 'word', peer: x.member.peer });
-      mesh.pass(1_000);
-    }
-    expect(f.notices(x.member.peer)).toEqual([]);
-    mesh.pass(beatLimits.silentMs);
-    expect(f.notices(x.member.peer)).toEqual(['silent']);
-    // Whoever is no member says nothing that counts.
-    f.tell({ type: 'word', peer: 'nobody' });
-    expect(isSilentFor(mesh, f, other)).toBe(false);
-  });
-
   it('is silent at once when its last link breaks', () => {
     const { mesh, taps } = settled(4);
     const [f, x] = taps as [Tap, Tap];

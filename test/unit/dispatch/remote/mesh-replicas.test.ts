@@ -56,7 +56,6 @@ function setUp(...members: MemberView[]) {
       return stuckStream(peer, ...state.says);
     },
     onNotice: (listener) => notices.listen(listener),
-    heardFrom: () => {},
     routed: (peer) => state.routed.push(peer),
     clock,
     random: systemRandom,

@@ -185,7 +185,6 @@ async function clientOf(
     routers: () => [ada, bee],
     wayTo: (peer) => ({ isSilent: silent.has(peer), rttMs: peer === ada ? 1 : undefined }),
     onNotice: (listener) => notices.listen(listener),
-    heardFrom: () => {},
     routed: () => {},
     clock: systemClock,
     random: systemRandom,
