@@ -428,6 +428,10 @@ export const routeLimits = {
   refreshMs: 10_000,
   /** Members asked until one answers. */
   tries: 3,
+  /** Longest time for which a request waits for the answer. */
+  waitMs: 1_000,
+  /** A member that did not answer is asked last for so long. */
+  avoidMs: 60_000,
 } as const;
 
 /** Starting, stopping and what a node remembers. */

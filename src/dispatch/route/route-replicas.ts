@@ -5,6 +5,7 @@ import type { PeerStream } from '../../net/network.ts';
 import type { PeerId } from '../../trust/keys.ts';
 import { background, Emitter } from '../../util/async.ts';
 import type { Timer } from '../../util/clock.ts';
+import { MeshnodeError } from '../../util/errors.ts';
 import { routeLimits as limits } from '../../util/limits.ts';
 import { RouteAnswer, RouteQuestion } from '../../wire/route-messages.ts';
 import { PeerModel, type PeerModelComponents, type PeerNews } from '../remote/peer-model.ts';
@@ -40,6 +41,8 @@ export class RouteReplicas implements RemoteReplicas {
   readonly #stopListening: () => void;
   #told: Told | undefined;
   #asking: Promise<void> | undefined;
+  /** Members that did not answer, and when. */
+  readonly #failedMs = new Map<PeerId, number>();
   #known = new Map<string, Known>();
   #replicas: readonly RemoteReplica[] | undefined;
   #again: Timer | undefined;
@@ -71,8 +74,16 @@ export class RouteReplicas implements RemoteReplicas {
   async refresh(): Promise<void> {
     const ageMs = this.#components.clock.monotonicMs() - (this.#told?.atMs ?? Number.NEGATIVE_INFINITY);
     if (ageMs > limits.freshMs) {
-      await this.#ask();
+      await this.#forAWhile(this.#ask());
     }
+  }
+
+  /** Requests go by what was told before if that is all there is in time. */
+  async #forAWhile(asking: Promise<void>): Promise<void> {
+    const late = Promise.withResolvers<void>();
+    const timer = this.#components.clock.after(limits.waitMs, () => late.resolve());
+    await Promise.race([asking, late.promise]);
+    timer.cancel();
   }
 
   stop(): void {
@@ -99,17 +110,33 @@ export class RouteReplicas implements RemoteReplicas {
   }
 
   async #askInTurn(): Promise<void> {
-    const { clock, log, routers } = this.#components;
-    for (const router of routers().slice(0, limits.tries)) {
+    const { clock, log } = this.#components;
+    for (const router of this.#routers()) {
       try {
         const models = await this.#question(router);
         this.#told = { router, models, atMs: clock.monotonicMs() };
         this.#changed();
         return;
       } catch (thrown) {
+        this.#failedMs.set(router, clock.monotonicMs());
         log.debug({ err: thrown, peer: router }, 'a member did not say who serves what');
       }
     }
+  }
+
+  /** The nearest first, but those last that did not answer lately. */
+  #routers(): PeerId[] {
+    const nowMs = this.#components.clock.monotonicMs();
+    for (const [router, failedMs] of this.#failedMs) {
+      if (nowMs - failedMs > limits.avoidMs) {
+        this.#failedMs.delete(router);
+      }
+    }
+    const hasFailed = (router: PeerId): number => Number(this.#failedMs.has(router));
+    return this.#components
+      .routers()
+      .toSorted((one, other) => hasFailed(one) - hasFailed(other))
+      .slice(0, limits.tries);
   }
 
   async #question(router: PeerId): Promise<RoutedModel[]> {
@@ -121,8 +148,11 @@ export class RouteReplicas implements RemoteReplicas {
       const frames = new FrameStream(stream, { messageBytes, messageMs }, clock);
       await frames.writeMessage(RouteQuestion, {}, { signal });
       const answer = await frames.readMessage(RouteAnswer, { signal });
+      if (answer === undefined) {
+        throw new MeshnodeError('stream_broken', 'The member ended its stream without an answer.');
+      }
       await frames.end(signal);
-      return routesOfMessage(answer ?? {});
+      return routesOfMessage(answer);
     } catch (thrown) {
       stream.abort(thrown instanceof Error ? thrown : new Error(String(thrown)));
       throw thrown;

@@ -11,6 +11,7 @@ import type { InferenceEvent } from '../../../../src/inference/events.ts';
 import { type ChatRequest, plainOutput } from '../../../../src/inference/request.ts';
 import type { MembershipNotice } from '../../../../src/mesh/membership-events.ts';
 import { ModelNames } from '../../../../src/mesh/model-names.ts';
+import type { PeerStream } from '../../../../src/net/network.ts';
 import { protocols } from '../../../../src/trust/gate.ts';
 import { KeyPair, type PeerId } from '../../../../src/trust/keys.ts';
 import { Emitter } from '../../../../src/util/async.ts';
@@ -150,6 +151,7 @@ afterEach(async () => {
 async function clientOf(
   models: readonly RoutedModel[],
   answersOf: (peer: PeerId) => AsyncIterable<InferenceEvent> = () => plainAnswer(),
+  adaServes?: (stream: PeerStream) => Promise<void>,
 ): Promise<Mesh> {
   const networks = new InProcessNetworks();
   const client = networks.create({ peerId: dan });
@@ -157,6 +159,11 @@ async function clientOf(
   const [questions, asked, silent] = [new Map<PeerId, number>(), [] as Mesh['asked'], new Set<PeerId>()];
   for (const at of [ada, bee, cleo]) {
     const network = networks.create({ peerId: at });
+    if (at === ada && adaServes !== undefined) {
+      network.handle(protocols.route, adaServes, { streamsPerPeer: 4 });
+      await client.dial(at, network.addresses());
+      continue;
+    }
     serveRoutes({
       network,
       routes: () => {
@@ -256,6 +263,18 @@ describe('a client', () => {
     expect(mesh.questions.get(bee)).toBeUndefined();
     mesh.notices.emit({ type: 'up', peer: bee });
     await expect.poll(() => mesh.questions.get(bee)).toBe(1);
+  });
+
+  it.each<[string, (stream: PeerStream) => Promise<void>]>([
+    ['never answers', () => new Promise(() => {})],
+    ['ends without an answer', () => Promise.resolve()],
+  ])('keeps no request waiting for a member that %s, and asks another one', async (_what, serve) => {
+    const mesh = await clientOf([routed()], undefined, serve);
+    const startMs = systemClock.monotonicMs();
+    await mesh.replicas.refresh();
+    expect(systemClock.monotonicMs() - startMs).toBeLessThan(2 * routeLimits.waitMs);
+    await expect.poll(() => mesh.replicas.replicas().length, { timeout: 8_000 }).toBe(1);
+    expect([...mesh.questions]).toEqual([[bee, 1]]);
   });
 
   it('asks the node that has the model', async () => {
