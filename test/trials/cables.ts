@@ -5,8 +5,8 @@ import { promisify } from 'node:util';
 
 const run = promisify(execFile);
 
-/** Prefix of all names, so that what an earlier run left behind is told apart from what is anybody else's. */
-const prefix = 'meshnode-trial-';
+/** Prefix of all names: those of this run, for another one may go on beside it. */
+const prefix = `meshnode-${process.pid}-`;
 
 export class Cables {
   readonly #hub = `${prefix}hub`;
@@ -18,7 +18,6 @@ export class Cables {
   static async lay(hosts: readonly string[]): Promise<Cables | undefined> {
     const cables = new Cables();
     try {
-      await cables.remove(hosts);
       await run('ip', ['netns', 'add', cables.#hub]);
       await cables.#inHub('ip', 'link', 'add', 'bridge0', 'type', 'bridge');
       await cables.#inHub('ip', 'link', 'set', 'bridge0', 'up');
@@ -27,7 +26,7 @@ export class Cables {
       }
       return cables;
     } catch {
-      await cables.remove(hosts);
+      await cables.remove();
       return undefined;
     }
   }
@@ -51,8 +50,8 @@ export class Cables {
     await this.#inHub('bridge', 'link', 'set', 'dev', host, 'state', '3');
   }
 
-  async remove(hosts: readonly string[] = this.#hosts): Promise<void> {
-    for (const name of [...hosts.map((host) => prefix + host), this.#hub]) {
+  async remove(): Promise<void> {
+    for (const name of [...this.#hosts.map((host) => prefix + host), this.#hub]) {
       await run('ip', ['netns', 'del', name]).catch(() => {}); // Not there.
     }
   }
