@@ -1,28 +1,10 @@
 import { describe, expect, it } from 'vitest';
 import type { MemberView } from '../../../src/mesh/membership.ts';
-import { noFacts } from '../../../src/mesh/record.ts';
 import { type PeerChange, PeerWatch } from '../../../src/node/peer-watch.ts';
-import { issueCertificate } from '../../../src/trust/certificate.ts';
-import { KeyPair, keyText } from '../../../src/trust/keys.ts';
+import { memberView } from '../../support/member-view.ts';
 
-const key = KeyPair.fromSeed(new Uint8Array(32).fill(1));
-const certificate = issueCertificate({
-  issuer: { meshId: keyText(key.publicKey), key },
-  peerKey: key.publicKey,
-  role: 'serve',
-  nowMs: Date.UTC(2026, 0, 1),
-});
-
-function viewOf(peerId: string, fields: Partial<MemberView> = {}): MemberView {
-  const version = { epoch: 1, sequence: 0 };
-  const record = {
-    ...noFacts,
-    ...version,
-    ...({ peerId, name: `name of ${peerId}`, role: 'serve', left: false } as const),
-    ...{ issuedMs: 0, expiresMs: 1, certificate: certificate.bytes },
-  };
-  return { record, certificate, status: 'alive', isUp: true, isSilent: false, ...fields };
-}
+const viewOf = (peerId: string, fields: Partial<MemberView> = {}): MemberView =>
+  memberView(peerId, {}, fields);
 
 function watched(): { watch: PeerWatch; told: PeerChange[]; show: (...views: MemberView[]) => void } {
   const told: PeerChange[] = [];

@@ -7,7 +7,7 @@ import { type ChatRequest, plainOutput } from '../../../../src/inference/request
 import type { Vitals } from '../../../../src/mesh/liveness.ts';
 import type { MemberView } from '../../../../src/mesh/membership.ts';
 import type { MembershipNotice } from '../../../../src/mesh/membership-events.ts';
-import { noFacts, type RecordModel } from '../../../../src/mesh/record.ts';
+import type { RecordModel } from '../../../../src/mesh/record.ts';
 import type { PeerStream } from '../../../../src/net/network.ts';
 import { protocols } from '../../../../src/trust/gate.ts';
 import { Emitter } from '../../../../src/util/async.ts';
@@ -16,17 +16,13 @@ import { beatLimits } from '../../../../src/util/limits.ts';
 import { silentLogger } from '../../../../src/util/logging.ts';
 import { systemRandom } from '../../../../src/util/random.ts';
 import { ManualClock } from '../../../support/manual-clock.ts';
-import { testCertificate } from '../../../support/test-certificate.ts';
+import { memberView, recordModel } from '../../../support/member-view.ts';
 
 const digest = 'd'.repeat(64);
 
 function model(fields: Partial<RecordModel> = {}): RecordModel {
-  return {
-    ...{ name: 'demo', digest, attached: false, state: 'ready', kind: 'chat' },
-    ...{ sizeBytes: 9, contextTokens: 2048, slots: 4, architecture: undefined, quantisation: undefined },
-    abilities: ['chat', 'completion', 'seed'],
-    ...fields,
-  };
+  const abilities = ['chat', 'completion', 'seed'];
+  return recordModel('demo', { digest, sizeBytes: 9, contextTokens: 2048, abilities, ...fields });
 }
 
 function member(
@@ -34,12 +30,7 @@ function member(
   models: readonly RecordModel[],
   fields: Partial<MemberView> = {},
 ): MemberView {
-  const record = {
-    ...noFacts,
-    ...({ peerId, name: `name of ${peerId}`, role: 'serve', left: false, epoch: 1, sequence: 0 } as const),
-    ...{ issuedMs: 0, expiresMs: 1, certificate: testCertificate.bytes, models },
-  };
-  return { record, certificate: testCertificate, status: 'alive', isUp: true, isSilent: false, ...fields };
+  return memberView(peerId, { models }, fields);
 }
 
 /** A mesh that a test writes itself. */
