@@ -24,6 +24,7 @@ import { netLimits } from '../util/limits.ts';
 import { type Admission, gatedRegistrar } from './gated-registrar.ts';
 import { handshakeGater } from './handshake-gater.ts';
 import { quic } from './quic/transport.ts';
+import { sparingUpdates } from './window-updates.ts';
 
 /** What libp2p hands to its parts. */
 export type Libp2pComponents = Parameters<NonNullable<Libp2pOptions['streamMuxers']>[number]>[0];
@@ -142,7 +143,7 @@ class SafeMuxers implements StreamMuxerFactory {
       }
       return flows;
     };
-    return this.#muxers.createStreamMuxer(connection);
+    return sparingUpdates(this.#muxers.createStreamMuxer(connection));
   }
 }
 
