@@ -5,7 +5,7 @@ import { fileURLToPath } from 'node:url';
 import { announceEveryMs } from '../src/mesh/own-record.ts';
 import { protocols } from '../src/trust/gate.ts';
 import { KeyPair } from '../src/trust/keys.ts';
-import { meshLimits } from '../src/util/limits.ts';
+import { meshLimits } from '../src/util/limits/mesh.ts';
 import { systemRandom } from '../src/util/random.ts';
 import { calmNetwork } from '../test/sim/virtual-network.ts';
 import { inviteTo } from '../test/support/gossip-mesh.ts';

@@ -7,15 +7,14 @@ import {
   beatLimits,
   demandLimits,
   gossipsubLimits,
-  measureLimits,
   meshLimits,
   meshMessageLimits,
-  netLimits,
   pipeLimits,
-  quicLimits,
   recordLimits,
-  trustLimits,
-} from '../src/util/limits.ts';
+} from '../src/util/limits/mesh.ts';
+import { netLimits, quicLimits } from '../src/util/limits/net.ts';
+import { measureLimits } from '../src/util/limits/node.ts';
+import { trustLimits } from '../src/util/limits/trust.ts';
 import { trustVectors, vectorNamed } from '../test/support/trust-vectors.ts';
 
 const sections: Readonly<Record<string, () => string>> = {

@@ -48,6 +48,7 @@ export async function answerCall(
   const answer = inferInTurn(components.dispatch, call.requests, {
     signal: exchange.signal,
     stream: call.stream !== undefined,
+    whole: call.stream === undefined,
     ...(waitForLoadMs === undefined ? {} : { waitForLoadMs }),
   });
   const pass = new Pass(exchange, call, answer, watchers, components);

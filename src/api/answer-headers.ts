@@ -1,7 +1,7 @@
 // The headers that tell of an answer's way through the mesh.
 import type { OutgoingHttpHeaders } from 'node:http';
 import type { Route } from '../dispatch/answer.ts';
-import { apiLimits } from '../util/limits.ts';
+import { apiLimits } from '../util/limits/api.ts';
 
 /** Longest name of a dropped field that is repeated to the caller, characters. */
 const ignoredNameLength = 64;

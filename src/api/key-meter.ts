@@ -4,7 +4,7 @@ import type { ServerResponse } from 'node:http';
 import { type InferenceEvent, isOutput } from '../inference/events.ts';
 import type { Clock } from '../util/clock.ts';
 import { MeshnodeError } from '../util/errors.ts';
-import { apiLimits } from '../util/limits.ts';
+import { apiLimits } from '../util/limits/api.ts';
 import type { AnswerWatcher } from './answer-call.ts';
 import {
   type Allowance,

@@ -2,7 +2,7 @@
 import { Counter, Gauge, Histogram, type Registry } from 'prom-client';
 import type { InferenceEvent } from '../inference/events.ts';
 import type { Clock } from '../util/clock.ts';
-import { apiLimits } from '../util/limits.ts';
+import { apiLimits } from '../util/limits/api.ts';
 import type { AnswerWatcher } from './answer-call.ts';
 
 /** Seconds to the first token: from a cached prompt on a GPU to a long one on a CPU. */

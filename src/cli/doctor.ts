@@ -24,7 +24,7 @@ import { NodeKeys } from '../node/node-keys.ts';
 import { checkMesh } from '../node/peer-checks.ts';
 import { withTimeout } from '../util/async.ts';
 import { MeshnodeError } from '../util/errors.ts';
-import { nodeLimits } from '../util/limits.ts';
+import { nodeLimits } from '../util/limits/node.ts';
 import { silentLogger } from '../util/logging.ts';
 import type { CommandContext } from './command-context.ts';
 import { type NodeClient, runningNode } from './node-client.ts';

@@ -2,7 +2,7 @@
 import { roleNames } from '../console/mesh-port.ts';
 import { loadConfig } from '../node/config.ts';
 import { MeshnodeError } from '../util/errors.ts';
-import { trustLimits } from '../util/limits.ts';
+import { trustLimits } from '../util/limits/trust.ts';
 import type { CommandContext } from './command-context.ts';
 import { parseDuration } from './duration.ts';
 import { NodeClient } from './node-client.ts';

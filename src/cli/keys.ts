@@ -2,7 +2,7 @@
 import { loadConfig } from '../node/config.ts';
 import { createKey, type KeyRecord, keyFilePath, listKeys, revokeKey } from '../node/key-file.ts';
 import { MeshnodeError } from '../util/errors.ts';
-import { nodeLimits } from '../util/limits.ts';
+import { nodeLimits } from '../util/limits/node.ts';
 import { type CommandContext, requiredArgument } from './command-context.ts';
 
 /** `meshnode keys` and `meshnode keys list` */

@@ -3,7 +3,7 @@
 import { enableCompileCache } from 'node:module';
 import { systemClock } from '../util/clock.ts';
 import { MeshnodeError } from '../util/errors.ts';
-import { nodeLimits } from '../util/limits.ts';
+import { nodeLimits } from '../util/limits/node.ts';
 import { systemRandom } from '../util/random.ts';
 import { Output } from './output.ts';
 import { runProgram } from './program.ts';

@@ -4,7 +4,7 @@ import { loadConfig } from '../node/config.ts';
 import { openDataFolder } from '../node/data-folder.ts';
 import { MeshFolder } from '../node/mesh-folder.ts';
 import { MeshnodeError, systemErrorCode } from '../util/errors.ts';
-import { trustLimits } from '../util/limits.ts';
+import { trustLimits } from '../util/limits/trust.ts';
 import { replaceFile } from '../util/replace-file.ts';
 import { type CommandContext, requiredArgument } from './command-context.ts';
 import { readPassphrase } from './passphrase.ts';

@@ -3,7 +3,7 @@
 import { type Dispatcher, request } from 'undici';
 import { isErrorCode, MeshnodeError } from '../util/errors.ts';
 import { isJsonObject, type JsonObject, parseJson } from '../util/json.ts';
-import { requestLimits } from '../util/limits.ts';
+import { requestLimits } from '../util/limits/inference.ts';
 
 export interface NodeRequest {
   readonly method: 'GET' | 'POST';

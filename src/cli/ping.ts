@@ -2,7 +2,7 @@
 import type { PathFigures } from '../console/mesh-port.ts';
 import { loadConfig } from '../node/config.ts';
 import { MeshnodeError } from '../util/errors.ts';
-import { nodeLimits } from '../util/limits.ts';
+import { nodeLimits } from '../util/limits/node.ts';
 import { type CommandContext, requiredArgument } from './command-context.ts';
 import { NodeClient } from './node-client.ts';
 

@@ -2,7 +2,8 @@
 import * as z from 'zod';
 import type { Exchange } from '../http/exchange.ts';
 import { sendJson } from '../http/json-answer.ts';
-import { nodeLimits, trustLimits } from '../util/limits.ts';
+import { nodeLimits } from '../util/limits/node.ts';
+import { trustLimits } from '../util/limits/trust.ts';
 import { type ManagedMesh, roleNames } from './mesh-port.ts';
 import { get, post } from './route.ts';
 

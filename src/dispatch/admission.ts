@@ -2,7 +2,7 @@
 // The owner's requests go before those of peers, interactive ones before batch, peers take turns. Who runs
 // is never interrupted, and nobody is starved but peers by an owner who needs all of the machine.
 import type { Priority } from '../inference/request.ts';
-import { peerLimits, queueLimits } from '../util/limits.ts';
+import { peerLimits, queueLimits } from '../util/limits/dispatch.ts';
 
 /** A request that wants to run. */
 export interface Ticket {

@@ -20,6 +20,8 @@ export interface DispatchOptions {
   readonly signal: AbortSignal;
   /** Whether the caller reads events as they come: only then may it be held while a model loads. */
   readonly stream: boolean;
+  /** The caller reads nothing before all has come: until then the answer may be begun anew elsewhere. */
+  readonly whole?: boolean;
   /** The caller's own wish (`x-meshnode-wait`): wait this long for a loading model, stream or not. */
   readonly waitForLoadMs?: number;
   /** The peer that sent the request; absent: it came by this node's own API. */

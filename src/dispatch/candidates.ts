@@ -2,7 +2,7 @@
 import type { LoadedModel } from '../engine/engine.ts';
 import { leastLoadedFirst, type ReplicaLoad } from '../routing/least-loaded.ts';
 import { MeshnodeError } from '../util/errors.ts';
-import { apiLimits } from '../util/limits.ts';
+import { apiLimits } from '../util/limits/api.ts';
 import type { LocalReplica, RemoteReplica, Replica } from './replica.ts';
 
 export type ReadyReplica = (LocalReplica & { readonly model: LoadedModel }) | RemoteReplica;

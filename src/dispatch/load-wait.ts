@@ -1,7 +1,7 @@
 // Whether to wait for a model that is on its way, and what to say if not. Pure.
 import type { ModelStatus } from '../serving/model-status.ts';
 import { MeshnodeError } from '../util/errors.ts';
-import { apiLimits } from '../util/limits.ts';
+import { apiLimits } from '../util/limits/api.ts';
 
 /** Speed at which weights are taken to load when nothing better is known, bytes a second: a SATA disk. */
 const loadBytesPerSecond = 400e6;

@@ -1,7 +1,8 @@
 // The queue before one model: runs the admission state machine for callers that await their turn, and
 // learns how long an answer takes, to tell refused callers when to come back.
 import { assertInvariant, MeshnodeError } from '../util/errors.ts';
-import { apiLimits, peerLimits } from '../util/limits.ts';
+import { apiLimits } from '../util/limits/api.ts';
+import { peerLimits } from '../util/limits/dispatch.ts';
 import {
   type Admission,
   type AdmissionEvent,

@@ -1,7 +1,7 @@
 // Hands the events of one replica on, and stops waiting for them as soon as the call has a reason to end. It does not
 // close its source: that may take as long as an engine takes to stop, and is for whoever opened it.
 import type { InferenceEvent } from '../inference/events.ts';
-import { engineLimits } from '../util/limits.ts';
+import { engineLimits } from '../util/limits/engine.ts';
 import type { Call } from './call.ts';
 
 /** Throws what ends the call, `engine_timeout` included if the source says nothing for too long. */

@@ -5,7 +5,8 @@ import type { Clock, Timer } from '../util/clock.ts';
 import { MeshnodeError } from '../util/errors.ts';
 import type { JsonObject, JsonValue } from '../util/json.ts';
 import { parseJson } from '../util/json.ts';
-import { engineLimits, requestLimits } from '../util/limits.ts';
+import { engineLimits } from '../util/limits/engine.ts';
+import { requestLimits } from '../util/limits/inference.ts';
 import { connectionError, inBandError, protocolError, statusError } from './openai-url-errors.ts';
 
 export interface AttachedClientOptions {

@@ -3,7 +3,8 @@
 
 import { type ErrorCode, isErrorCode, MeshnodeError, systemErrorCode } from '../util/errors.ts';
 import { isJsonObject, type JsonValue, parseJson } from '../util/json.ts';
-import { engineLimits, requestLimits } from '../util/limits.ts';
+import { engineLimits } from '../util/limits/engine.ts';
+import { requestLimits } from '../util/limits/inference.ts';
 
 /** An answer that is no success, as far as it was read. */
 export interface FailedAnswer {

@@ -3,7 +3,7 @@
 import type { FinishReason, InferenceEvent, TokenLogprob, UsageEvent } from '../inference/events.ts';
 import { MeshnodeError } from '../util/errors.ts';
 import { isJsonObject, type JsonObject, type JsonValue } from '../util/json.ts';
-import { eventLimits, requestLimits } from '../util/limits.ts';
+import { eventLimits, requestLimits } from '../util/limits/inference.ts';
 import { type Random, randomId } from '../util/random.ts';
 import { type FailureContext, inBandError, protocolError } from './openai-url-errors.ts';
 

@@ -2,7 +2,7 @@
 // was asked for is there, or the answer is refused.
 import type { ScoreEvent, VectorEvent } from '../inference/events.ts';
 import { isJsonObject, type JsonObject, type JsonValue } from '../util/json.ts';
-import { eventLimits } from '../util/limits.ts';
+import { eventLimits } from '../util/limits/inference.ts';
 import { protocolError } from './openai-url-errors.ts';
 import { tokenCount } from './openai-url-events.ts';
 

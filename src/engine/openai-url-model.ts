@@ -19,7 +19,7 @@ import type {
 import { Emitter } from '../util/async.ts';
 import type { Clock } from '../util/clock.ts';
 import { asMeshnodeError, MeshnodeError } from '../util/errors.ts';
-import { engineLimits } from '../util/limits.ts';
+import { engineLimits } from '../util/limits/engine.ts';
 import type { Random } from '../util/random.ts';
 import type { Capabilities, LoadedModel, LoadFigures, ModelState } from './engine.ts';
 import type { AttachedClient, Exchange } from './openai-url-client.ts';

@@ -2,7 +2,8 @@
 // nothing of what becomes of them.
 import { MeshnodeError } from '../util/errors.ts';
 import { isJsonObject, type JsonObject, type JsonValue } from '../util/json.ts';
-import { engineLimits, requestLimits } from '../util/limits.ts';
+import { engineLimits } from '../util/limits/engine.ts';
+import { requestLimits } from '../util/limits/inference.ts';
 import type { AttachedClient } from './openai-url-client.ts';
 import { protocolError } from './openai-url-errors.ts';
 

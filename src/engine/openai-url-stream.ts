@@ -2,7 +2,8 @@
 // server-sent events, or the one document of a server that does not stream. Bounded, whatever comes.
 import { createParser } from 'eventsource-parser';
 import { type JsonValue, parseJson } from '../util/json.ts';
-import { engineLimits, requestLimits } from '../util/limits.ts';
+import { engineLimits } from '../util/limits/engine.ts';
+import { requestLimits } from '../util/limits/inference.ts';
 import { protocolError } from './openai-url-errors.ts';
 
 /** What a stream brings: a document, or the word that nothing follows. */

@@ -3,7 +3,7 @@
 import { background, Emitter } from '../util/async.ts';
 import { type Clock, sleep } from '../util/clock.ts';
 import { asMeshnodeError, MeshnodeError } from '../util/errors.ts';
-import { engineLimits } from '../util/limits.ts';
+import { engineLimits } from '../util/limits/engine.ts';
 import type { Logger } from '../util/logging.ts';
 import type { Random } from '../util/random.ts';
 import type { LoadedModel } from './engine.ts';

@@ -1,7 +1,7 @@
 // What a child process printed: the last bytes, for error messages, and whole lines, for whoever reads
 // them. Both are bounded, however much the process prints. It starts and ends nothing.
 import { StringDecoder } from 'node:string_decoder';
-import { engineLimits } from '../util/limits.ts';
+import { engineLimits } from '../util/limits/engine.ts';
 
 /** Keeps the last `engineLimits.logTailBytes` of what is added. */
 export class LogTail {

@@ -5,7 +5,7 @@ import * as z from 'zod';
 import { background } from '../util/async.ts';
 import { type Clock, sleep } from '../util/clock.ts';
 import { systemErrorCode } from '../util/errors.ts';
-import { engineLimits } from '../util/limits.ts';
+import { engineLimits } from '../util/limits/engine.ts';
 import type { Logger } from '../util/logging.ts';
 import { replaceFile } from '../util/replace-file.ts';
 import { signalGroup } from './guarded-spawn.ts';

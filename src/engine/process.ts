@@ -5,7 +5,7 @@ import type { Readable } from 'node:stream';
 import { Emitter } from '../util/async.ts';
 import type { Clock } from '../util/clock.ts';
 import { MeshnodeError } from '../util/errors.ts';
-import { engineLimits } from '../util/limits.ts';
+import { engineLimits } from '../util/limits/engine.ts';
 import type { Logger } from '../util/logging.ts';
 import { guardedSpawn, signalGroup } from './guarded-spawn.ts';
 import { processResidentBytes } from './process-facts.ts';

@@ -1,5 +1,5 @@
 // When a crashed process is started again, and when no more: pure, no clock, no randomness of its own.
-import { engineLimits } from '../util/limits.ts';
+import { engineLimits } from '../util/limits/engine.ts';
 
 /** What is remembered between events. */
 export interface RestartState {

@@ -2,7 +2,7 @@
 // longer than its time, never more output than its bound; a command that does not exist is an answer.
 import { execFile } from 'node:child_process';
 import { systemErrorCode } from '../util/errors.ts';
-import { hardwareLimits } from '../util/limits.ts';
+import { hardwareLimits } from '../util/limits/engine.ts';
 
 export type CommandResult =
   | { readonly outcome: 'done'; readonly stdout: string }

@@ -2,7 +2,7 @@
 // into a status, headers and a body.
 import type { OutgoingHttpHeaders, ServerResponse } from 'node:http';
 import type { MeshnodeError } from '../util/errors.ts';
-import { apiLimits } from '../util/limits.ts';
+import { apiLimits } from '../util/limits/api.ts';
 import { cutUnlessTaken } from './stalled-reader.ts';
 
 /** The body of every error. `loading` is there only while the model asked for is on its way. */

@@ -1,6 +1,6 @@
 // The id of a request: the client's own if it is harmless to repeat, else a fresh one.
 import type { IncomingHttpHeaders } from 'node:http';
-import { apiLimits } from '../util/limits.ts';
+import { apiLimits } from '../util/limits/api.ts';
 import { type Random, randomId } from '../util/random.ts';
 
 /** Characters of the ids in use (UUIDs, ULIDs, trace ids); nothing that a header or a log could misread. */

@@ -1,6 +1,6 @@
 // Which route a request means: a table of path templates, matched without the query. Pure.
 import { MeshnodeError } from '../util/errors.ts';
-import { apiLimits } from '../util/limits.ts';
+import { apiLimits } from '../util/limits/api.ts';
 
 /** One line of the table. `{name}` in a template stands for one or more characters, slashes included. */
 export interface Route<Target> {

@@ -5,7 +5,7 @@ import type { AddressInfo, Socket } from 'node:net';
 import { background } from '../util/async.ts';
 import type { Clock } from '../util/clock.ts';
 import { MeshnodeError, systemErrorCode } from '../util/errors.ts';
-import { apiLimits } from '../util/limits.ts';
+import { apiLimits } from '../util/limits/api.ts';
 import type { Logger } from '../util/logging.ts';
 import type { Random } from '../util/random.ts';
 import type { HttpHandler } from './exchange.ts';

@@ -1,7 +1,7 @@
 // Which sequences of events are a lawful answer to a request. One EventRules watches one answer; it is asked
 // for every token, so it allocates nothing unless a rule is broken.
 import { MeshnodeError } from '../util/errors.ts';
-import { eventLimits } from '../util/limits.ts';
+import { eventLimits } from '../util/limits/inference.ts';
 import {
   type AcceptedEvent,
   type DeltaEvent,

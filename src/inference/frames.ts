@@ -1,7 +1,7 @@
 // The frames of `/meshnode/infer/1`: the one writer and the one reader of their bytes. Which frame may follow
 // which is for request-frames.ts (a request) and EventRules (its answer).
 import { MeshnodeError } from '../util/errors.ts';
-import { frameLimits } from '../util/limits.ts';
+import { frameLimits } from '../util/limits/inference.ts';
 import { decodeMessage, encodeDelimited, MessageReader } from '../wire/framing.ts';
 import { Frame, type FrameMessage } from '../wire/infer-messages.ts';
 import { halvesOf } from './delta-halves.ts';

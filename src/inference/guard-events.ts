@@ -1,7 +1,7 @@
 // Makes a lawful answer out of whatever a source gives: the one place where a broken engine or peer turns
 // into an error event, so that nobody behind it has to doubt the order of events.
 import { asMeshnodeError, MeshnodeError } from '../util/errors.ts';
-import { eventLimits } from '../util/limits.ts';
+import { eventLimits } from '../util/limits/inference.ts';
 import type { Logger } from '../util/logging.ts';
 import { EventRules } from './event-rules.ts';
 import { errorEvent, type InferenceEvent } from './events.ts';

@@ -1,7 +1,7 @@
 // The head of a request as a protobuf message and back. What the request itself says of its fields is
 // checked by validate.ts, once its body is there.
 import { MeshnodeError } from '../util/errors.ts';
-import { frameLimits } from '../util/limits.ts';
+import { frameLimits } from '../util/limits/inference.ts';
 import { EnumNames } from '../wire/enum-names.ts';
 import { type HeadMessage, Kind, Priority } from '../wire/infer-messages.ts';
 import type { InferenceKind, Priority as PriorityName, RequestEnvelope } from './request.ts';

@@ -1,7 +1,7 @@
 // JSON objects as UTF-8 bytes inside frames.
 import { MeshnodeError } from '../util/errors.ts';
 import { isJsonObject, type JsonObject, parseJson } from '../util/json.ts';
-import { requestLimits } from '../util/limits.ts';
+import { requestLimits } from '../util/limits/inference.ts';
 
 const encoder = new TextEncoder();
 const decoder = new TextDecoder('utf-8', { fatal: true });

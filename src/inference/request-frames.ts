@@ -1,7 +1,7 @@
 // A request as frames and back: `head`, `body` as often as needed, `end`. The body is the JSON object of all
 // that the head does not say; whoever takes up an answer sends none.
 import { MeshnodeError } from '../util/errors.ts';
-import { frameLimits } from '../util/limits.ts';
+import { frameLimits } from '../util/limits/inference.ts';
 import { ByteGatherer } from '../wire/byte-gatherer.ts';
 import type { InferFrame } from './frames.ts';
 import type { RequestHead } from './head-codec.ts';

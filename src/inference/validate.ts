@@ -3,7 +3,8 @@
 import { z } from 'zod';
 import { MeshnodeError } from '../util/errors.ts';
 import type { JsonValue } from '../util/json.ts';
-import { apiLimits, eventLimits, requestLimits as limits } from '../util/limits.ts';
+import { apiLimits } from '../util/limits/api.ts';
+import { eventLimits, requestLimits as limits } from '../util/limits/inference.ts';
 import {
   base64Of,
   integerIn,

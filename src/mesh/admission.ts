@@ -5,7 +5,8 @@ import type { Envelope } from '../trust/envelope.ts';
 import type { KeyPair, PeerId } from '../trust/keys.ts';
 import type { MeshTrust } from '../trust/mesh-trust.ts';
 import { MeshnodeError } from '../util/errors.ts';
-import { meshLimits, trustLimits } from '../util/limits.ts';
+import { meshLimits } from '../util/limits/mesh.ts';
+import { trustLimits } from '../util/limits/trust.ts';
 import type { Now } from './membership-events.ts';
 import type { Admitted, Hello, PeerAddresses, Refused } from './message.ts';
 

@@ -4,7 +4,7 @@ import type { Certificate } from '../trust/certificate.ts';
 import type { PeerId } from '../trust/keys.ts';
 import type { MeshTrust } from '../trust/mesh-trust.ts';
 import { asMeshnodeError, type ErrorCode, isErrorCode, type MeshnodeError } from '../util/errors.ts';
-import { meshLimits, meshMessageLimits } from '../util/limits.ts';
+import { meshLimits, meshMessageLimits } from '../util/limits/mesh.ts';
 import { type Admitter, admit, helloTo, refusalTo, shownBy, welcomeTo } from './admission.ts';
 import type { Liveness } from './liveness.ts';
 import type { Now } from './membership-events.ts';

@@ -1,5 +1,5 @@
 // The messages of `/meshnode/heartbeat/1` and back: shapes and bounds of each field.
-import { beatLimits as limits, recordLimits } from '../util/limits.ts';
+import { beatLimits as limits, recordLimits } from '../util/limits/mesh.ts';
 import type { BeatMessage, ModelLoadMessage, ProbeMessage } from '../wire/mesh-messages.ts';
 import { keyOf } from './fact-codec.ts';
 import { FieldReader } from './field-reader.ts';

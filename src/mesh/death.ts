@@ -4,7 +4,7 @@
 import { type Envelope, seal } from '../trust/envelope.ts';
 import { type KeyPair, type MeshId, type PeerId, peerIdOf, publicKeyOf } from '../trust/keys.ts';
 import { assertInvariant, MeshnodeError } from '../util/errors.ts';
-import { meshLimits, recordLimits } from '../util/limits.ts';
+import { meshLimits, recordLimits } from '../util/limits/mesh.ts';
 import { decodeMessage } from '../wire/framing.ts';
 import { Death as DeathCodec } from '../wire/mesh-messages.ts';
 import type { RecordVersion } from './version.ts';

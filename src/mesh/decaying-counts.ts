@@ -1,5 +1,5 @@
 // Counts of things, each fading by halves. Bounded: of too many, the one counted least is forgotten.
-import { demandLimits } from '../util/limits.ts';
+import { demandLimits } from '../util/limits/mesh.ts';
 
 interface Count<Thing> {
   readonly thing: Thing;

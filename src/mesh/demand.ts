@@ -1,7 +1,7 @@
 // What the mesh is asked for: what this node counts and claims, and what of all claims counts. Pure. A claim is
 // believed as far as replicas confirm that they served it; times are wall-clock milliseconds.
 import type { PeerId } from '../trust/keys.ts';
-import { demandLimits } from '../util/limits.ts';
+import { demandLimits } from '../util/limits/mesh.ts';
 import { DecayingCounts, remainingShare } from './decaying-counts.ts';
 
 export interface DemandClaim {

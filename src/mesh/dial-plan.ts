@@ -2,7 +2,7 @@
 // invite or a member names. Bounded and backed off per peer. A member is given up only when it has left or is put
 // out: a mesh that was cut in two finds together again however long that lasted.
 import type { PeerId } from '../trust/keys.ts';
-import { beatLimits, meshLimits } from '../util/limits.ts';
+import { beatLimits, meshLimits } from '../util/limits/mesh.ts';
 import type { PeerAddresses } from './message.ts';
 import { pairScore } from './rendezvous.ts';
 

@@ -10,7 +10,7 @@
 import { createHash } from 'node:crypto';
 import { keyText } from '../trust/keys.ts';
 import { assertInvariant } from '../util/errors.ts';
-import { meshMessageLimits } from '../util/limits.ts';
+import { meshMessageLimits } from '../util/limits/mesh.ts';
 import { compareVersions, type RecordVersion } from './version.ts';
 
 /** An item by its key of 16 bytes. Two copies of one key differ only by version; (0, 0) for what has none. */

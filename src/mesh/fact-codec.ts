@@ -1,6 +1,6 @@
 // What a node says of itself as the fields of its record's message, and back: shapes and bounds of each.
 import { type PeerId, publicKeyOf } from '../trust/keys.ts';
-import { recordLimits as limits } from '../util/limits.ts';
+import { recordLimits as limits } from '../util/limits/mesh.ts';
 import {
   type DemandMessage,
   type DeviceMessage,

@@ -1,7 +1,7 @@
 // Reads the fields of decoded protobuf messages from strangers: presence, size, range. Every fault names its field.
 import { keyBytes, keyText, type PeerId, peerIdOf } from '../trust/keys.ts';
 import { type ErrorCode, MeshnodeError } from '../util/errors.ts';
-import { recordLimits } from '../util/limits.ts';
+import { recordLimits } from '../util/limits/mesh.ts';
 import { addressKind } from './address.ts';
 import { isShowable } from './shown-text.ts';
 

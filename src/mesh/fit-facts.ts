@@ -2,7 +2,8 @@
 // refuse and what has no room is left out. Hardware, engines and attached servers name things as they like, and
 // one bad name must not take the whole node out of its mesh.
 import type { Role } from '../trust/roles.ts';
-import { recordLimits as limits, trustLimits } from '../util/limits.ts';
+import { recordLimits as limits } from '../util/limits/mesh.ts';
+import { trustLimits } from '../util/limits/trust.ts';
 import { PeerAnnouncement } from '../wire/mesh-messages.ts';
 import {
   demandOfMessage,

@@ -10,7 +10,7 @@ import { openStream } from '../net/open-stream.ts';
 import type { PeerId } from '../trust/keys.ts';
 import type { Clock, Timer } from '../util/clock.ts';
 import { assertInvariant, MeshnodeError } from '../util/errors.ts';
-import { gossipsubLimits } from '../util/limits.ts';
+import { gossipsubLimits } from '../util/limits/mesh.ts';
 import type { Logger } from '../util/logging.ts';
 
 /** What this node opens; gossipsub serves older ones too. */

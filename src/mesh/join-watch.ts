@@ -4,7 +4,7 @@ import type { PeerId } from '../trust/keys.ts';
 import { raceSignal, withTimeout } from '../util/async.ts';
 import type { Clock } from '../util/clock.ts';
 import { type ErrorCode, MeshnodeError } from '../util/errors.ts';
-import { meshLimits } from '../util/limits.ts';
+import { meshLimits } from '../util/limits/mesh.ts';
 import type { MembershipNotice } from './membership-events.ts';
 
 export class JoinWatch {

@@ -2,7 +2,7 @@
 // is this node's own opinion and takes a node out of its routing only; a verdict is signed and told, and counts for
 // the mesh once a second neighbour has said the same (table.ts).
 import type { PeerId } from '../trust/keys.ts';
-import { beatLimits, meshLimits } from '../util/limits.ts';
+import { beatLimits, meshLimits } from '../util/limits/mesh.ts';
 import type { Random } from '../util/random.ts';
 import type { Now } from './membership-events.ts';
 import type { Beat, BeatAnswer, Probe, ProbeAnswer } from './message.ts';

@@ -6,7 +6,7 @@ import type { PeerId } from '../trust/keys.ts';
 import { background, Emitter } from '../util/async.ts';
 import type { Clock, Timer } from '../util/clock.ts';
 import { asMeshnodeError, MeshnodeError } from '../util/errors.ts';
-import { meshLimits, pipeLimits } from '../util/limits.ts';
+import { meshLimits, pipeLimits } from '../util/limits/mesh.ts';
 import type { Logger } from '../util/logging.ts';
 import type { Broadcast } from './broadcast.ts';
 import { JoinWatch } from './join-watch.ts';

@@ -2,7 +2,8 @@
 // of their bytes, without the length before them, which is the stream's.
 import { publicKeyOf } from '../trust/keys.ts';
 import { assertInvariant, MeshnodeError } from '../util/errors.ts';
-import { meshMessageLimits as limits, trustLimits } from '../util/limits.ts';
+import { meshMessageLimits as limits } from '../util/limits/mesh.ts';
+import { trustLimits } from '../util/limits/trust.ts';
 import { decodeMessage } from '../wire/framing.ts';
 import {
   type AdmittedMessage,

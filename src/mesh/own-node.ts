@@ -3,7 +3,7 @@ import type { Certificate, Issuer } from '../trust/certificate.ts';
 import type { KeyPair, PeerId } from '../trust/keys.ts';
 import type { Role } from '../trust/roles.ts';
 import type { Judgement } from '../trust/ruling.ts';
-import { meshLimits } from '../util/limits.ts';
+import { meshLimits } from '../util/limits/mesh.ts';
 import type { Outbox } from './outbox.ts';
 import type { OwnRecord } from './own-record.ts';
 

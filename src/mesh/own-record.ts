@@ -4,7 +4,7 @@ import type { Certificate } from '../trust/certificate.ts';
 import { type Envelope, seal } from '../trust/envelope.ts';
 import type { KeyPair, MeshId } from '../trust/keys.ts';
 import { includesRole, type Role } from '../trust/roles.ts';
-import { meshLimits, recordLimits } from '../util/limits.ts';
+import { meshLimits, recordLimits } from '../util/limits/mesh.ts';
 import type { Random } from '../util/random.ts';
 import { fitFacts } from './fit-facts.ts';
 import { jittered } from './jitter.ts';

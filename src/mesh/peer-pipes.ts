@@ -8,7 +8,7 @@ import type { PeerId } from '../trust/keys.ts';
 import { background } from '../util/async.ts';
 import type { Clock } from '../util/clock.ts';
 import { asMeshnodeError, MeshnodeError } from '../util/errors.ts';
-import { pipeLimits } from '../util/limits.ts';
+import { pipeLimits } from '../util/limits/mesh.ts';
 import type { Logger } from '../util/logging.ts';
 import type { MeshMessage } from './message.ts';
 import { encodeMessage, readMessage } from './message-codec.ts';

@@ -1,7 +1,7 @@
 // Asks a member on behalf of another whether it lives: a beat goes to it, and its answer is passed on. Who gets no
 // answer says nothing, so that silence needs no message.
 import type { PeerId } from '../trust/keys.ts';
-import { beatLimits } from '../util/limits.ts';
+import { beatLimits } from '../util/limits/mesh.ts';
 
 interface Followed {
   readonly asker: PeerId;

@@ -2,7 +2,7 @@
 // liveness.ts draws the conclusions.
 import { LinkRtt } from '../net/link-rtt.ts';
 import type { PeerId } from '../trust/keys.ts';
-import { beatLimits } from '../util/limits.ts';
+import { beatLimits } from '../util/limits/mesh.ts';
 import type { ModelLoad } from './model-load.ts';
 import type { RecordVersion } from './version.ts';
 

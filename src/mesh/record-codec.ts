@@ -3,7 +3,8 @@
 import type { PeerId } from '../trust/keys.ts';
 import { type Role, roles } from '../trust/roles.ts';
 import { MeshnodeError } from '../util/errors.ts';
-import { recordLimits as limits, trustLimits } from '../util/limits.ts';
+import { recordLimits as limits } from '../util/limits/mesh.ts';
+import { trustLimits } from '../util/limits/trust.ts';
 import { NodeRole, PeerAnnouncement, type PeerAnnouncementMessage } from '../wire/mesh-messages.ts';
 import { factsOfMessage, recordFields as fields, keyOf, messageOfFacts } from './fact-codec.ts';
 import { type LocalFacts, noFacts, type PeerRecord } from './record.ts';

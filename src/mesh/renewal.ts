@@ -4,7 +4,7 @@ import { type Certificate, type Issuer, issueCertificate, renewalDue } from '../
 import type { PeerId } from '../trust/keys.ts';
 import type { MeshTrust } from '../trust/mesh-trust.ts';
 import { rankOf } from '../trust/proofs.ts';
-import { trustLimits } from '../util/limits.ts';
+import { trustLimits } from '../util/limits/trust.ts';
 import type { Now } from './membership-events.ts';
 import type { Renewal } from './message.ts';
 import type { OwnNode } from './own-node.ts';

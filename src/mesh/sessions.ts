@@ -2,7 +2,7 @@
 import type { Certificate } from '../trust/certificate.ts';
 import type { PeerId } from '../trust/keys.ts';
 import type { Role } from '../trust/roles.ts';
-import { meshLimits } from '../util/limits.ts';
+import { meshLimits } from '../util/limits/mesh.ts';
 import type { Random } from '../util/random.ts';
 
 export interface Session {

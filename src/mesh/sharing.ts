@@ -4,7 +4,7 @@ import type { Certificate } from '../trust/certificate.ts';
 import type { Envelope } from '../trust/envelope.ts';
 import type { PeerId } from '../trust/keys.ts';
 import { asMeshnodeError, MeshnodeError } from '../util/errors.ts';
-import { meshLimits } from '../util/limits.ts';
+import { meshLimits } from '../util/limits/mesh.ts';
 import type { Random } from '../util/random.ts';
 import { sealDeath } from './death.ts';
 import type { DialPlan } from './dial-plan.ts';

@@ -1,7 +1,7 @@
 // Anti-entropy between two members: who has what the other lacks. Each message is answered by itself, nothing
 // is remembered between them, so a lost one costs a round and no more.
 import type { Envelope } from '../trust/envelope.ts';
-import { meshLimits, meshMessageLimits } from '../util/limits.ts';
+import { meshLimits, meshMessageLimits } from '../util/limits/mesh.ts';
 import type { Items } from './items.ts';
 import type { MeshMessage } from './message.ts';
 import { splitItems } from './message-codec.ts';

@@ -6,7 +6,7 @@ import { keyText, type MeshId, type PeerId, type SignatureCheck } from '../trust
 import type { MeshTrust } from '../trust/mesh-trust.ts';
 import { includesRole } from '../trust/roles.ts';
 import { MeshnodeError } from '../util/errors.ts';
-import { meshLimits } from '../util/limits.ts';
+import { meshLimits } from '../util/limits/mesh.ts';
 import { AuthorRate } from './author-rate.ts';
 import { type Death, readDeath } from './death.ts';
 import type { PeerRecord } from './record.ts';

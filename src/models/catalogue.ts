@@ -1,6 +1,6 @@
 // The names a model can be asked for without knowing where it lies, and the pure choice of a model for a
 // machine. Sizes and contexts are approximate: what is true of a file is read from the file.
-import { nodeLimits } from '../util/limits.ts';
+import { nodeLimits } from '../util/limits/node.ts';
 
 /** A model with a name of its own. */
 export interface CatalogueEntry {

@@ -3,7 +3,7 @@
 import { readFile, stat } from 'node:fs/promises';
 import { z } from 'zod';
 import { MeshnodeError, systemErrorCode } from '../util/errors.ts';
-import { nodeLimits } from '../util/limits.ts';
+import { nodeLimits } from '../util/limits/node.ts';
 import { replaceFile } from '../util/replace-file.ts';
 
 /** What the file system says of a file: while it is the same, so is the content. */

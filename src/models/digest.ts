@@ -3,7 +3,7 @@
 import { createHash } from 'node:crypto';
 import { resolve } from 'node:path';
 import { MeshnodeError } from '../util/errors.ts';
-import { ggufLimits } from '../util/limits.ts';
+import { ggufLimits } from '../util/limits/models.ts';
 import type { Logger } from '../util/logging.ts';
 import { DigestCache, type FileStamp, stampFile } from './digest-cache.ts';
 import { openModelFile } from './range-source.ts';

@@ -2,7 +2,7 @@
 // tried again; every other error says something that time does not change.
 import { type Clock, sleep } from '../util/clock.ts';
 import { MeshnodeError } from '../util/errors.ts';
-import type { downloadLimits } from '../util/limits.ts';
+import type { downloadLimits } from '../util/limits/models.ts';
 import type { Logger } from '../util/logging.ts';
 import type { Random } from '../util/random.ts';
 

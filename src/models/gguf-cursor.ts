@@ -2,7 +2,7 @@
 // against the file's end and its bound before anything is allocated. Knows nothing of what it reads.
 import { isUtf8 } from 'node:buffer';
 import { MeshnodeError } from '../util/errors.ts';
-import { ggufLimits } from '../util/limits.ts';
+import { ggufLimits } from '../util/limits/models.ts';
 import type { GgufScalarType } from './gguf.ts';
 import { scalarSizes } from './gguf.ts';
 import type { RangeSource } from './range-source.ts';

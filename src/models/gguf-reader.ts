@@ -1,6 +1,6 @@
 // Reads the header, metadata and tensor table of a GGUF file (versions 2 and 3, little-endian) by ranges.
 // The file may be anybody's: what is wrong with it is `gguf_invalid`, naming the field. Never reads tensors.
-import { ggufLimits } from '../util/limits.ts';
+import { ggufLimits } from '../util/limits/models.ts';
 import {
   alignUp,
   defaultAlignment,

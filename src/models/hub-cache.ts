@@ -4,7 +4,7 @@ import { readdir, readFile, realpath, rename, stat, symlink, writeFile } from 'n
 import { basename, dirname, join, relative, sep } from 'node:path';
 import { REPO_ID_SEPARATOR } from '@huggingface/hub';
 import { systemErrorCode } from '../util/errors.ts';
-import { downloadLimits } from '../util/limits.ts';
+import { downloadLimits } from '../util/limits/models.ts';
 import { makeFolder } from '../util/make-folder.ts';
 import { isRepositoryName } from './reference.ts';
 import type { RepositoryFile } from './repository-models.ts';

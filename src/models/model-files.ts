@@ -2,7 +2,7 @@
 // together. A model of one file is the same thing with one file.
 import { basename, dirname, join } from 'node:path';
 import { MeshnodeError } from '../util/errors.ts';
-import { ggufLimits } from '../util/limits.ts';
+import { ggufLimits } from '../util/limits/models.ts';
 import type { Gguf } from './gguf.ts';
 import { ggufInvalid } from './gguf-cursor.ts';
 import { type ReadGgufOptions, readGguf } from './gguf-reader.ts';

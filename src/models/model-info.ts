@@ -1,6 +1,6 @@
 // What a model is, from its metadata and tensor table: shape, tokenizer, what it can be asked for. Every
 // value may be absent in somebody's file; nothing here decides whether a model is served.
-import { ggufLimits } from '../util/limits.ts';
+import { ggufLimits } from '../util/limits/models.ts';
 import { elementCount, type GgmlTypeName, type Gguf, type GgufMetadata, type GgufTensor } from './gguf.ts';
 import {
   metadataArray,

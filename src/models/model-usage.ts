@@ -3,7 +3,7 @@
 import { readFile } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { z } from 'zod';
-import { downloadLimits } from '../util/limits.ts';
+import { downloadLimits } from '../util/limits/models.ts';
 import { makeFolder } from '../util/make-folder.ts';
 import { replaceFile } from '../util/replace-file.ts';
 

@@ -2,7 +2,7 @@
 // Pure: it looks at no file and asks no server; whatever it returns is safe to put into a URL or a path.
 import { closest, distance } from 'fastest-levenshtein';
 import { MeshnodeError } from '../util/errors.ts';
-import { requestLimits } from '../util/limits.ts';
+import { requestLimits } from '../util/limits/inference.ts';
 
 /** What a person may mean by a model. `name` is what clients ask for; `text` is what was written. */
 export type ModelReference = FileReference | HubReference | CatalogueReference;

@@ -4,7 +4,7 @@ import { readdir, readFile, realpath, rm, rmdir, stat } from 'node:fs/promises';
 import { join, sep } from 'node:path';
 import type { Clock } from '../util/clock.ts';
 import { MeshnodeError } from '../util/errors.ts';
-import { downloadLimits } from '../util/limits.ts';
+import { downloadLimits } from '../util/limits/models.ts';
 import type { Logger } from '../util/logging.ts';
 import { catalogue, catalogueNames, findCatalogueEntry } from './catalogue.ts';
 import type { CachedModel, Hub } from './hub.ts';

@@ -1,5 +1,5 @@
 // How fast bytes come and how long the rest will take, from a sliding window of samples. Pure state: time is handed in.
-import { downloadLimits } from '../util/limits.ts';
+import { downloadLimits } from '../util/limits/models.ts';
 
 /** What can be said of a transfer. An ETA is only given once enough was seen to mean something. */
 export interface TransferRate {

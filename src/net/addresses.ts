@@ -2,7 +2,7 @@
 // own list is never asked: it stays empty on a public address until other peers have confirmed that.
 import { isIPv4, isIPv6 } from 'node:net';
 import { MeshnodeError } from '../util/errors.ts';
-import { netLimits } from '../util/limits.ts';
+import { netLimits } from '../util/limits/net.ts';
 import { isDialable } from './dial-address.ts';
 
 /** One address of one network interface, as the operating system lists it. */

@@ -3,7 +3,7 @@
 import type { Connection, Stream, StreamMuxer } from '@libp2p/interface';
 import type { Clock } from '../util/clock.ts';
 import { assertInvariant, MeshnodeError } from '../util/errors.ts';
-import { netLimits } from '../util/limits.ts';
+import { netLimits } from '../util/limits/net.ts';
 
 /** Counts offences; one a second is forgotten. Pure. */
 export class AbuseMeter {

@@ -4,7 +4,7 @@ import type { PeerId } from '../trust/keys.ts';
 import { raceSignal } from '../util/async.ts';
 import { type Clock, sleep } from '../util/clock.ts';
 import { MeshnodeError } from '../util/errors.ts';
-import { netLimits } from '../util/limits.ts';
+import { netLimits } from '../util/limits/net.ts';
 import { type DialAddress, parseDialAddress } from './dial-address.ts';
 import type { PathKind } from './network.ts';
 

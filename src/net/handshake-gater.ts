@@ -1,7 +1,7 @@
 // Bounds how many inbound connections of one host may be proving their key at once, so that one host cannot take the
 // places of all others. Knows no peer: there is none yet.
 import type { ConnectionGater, MultiaddrConnection } from '@libp2p/interface';
-import { netLimits } from '../util/limits.ts';
+import { netLimits } from '../util/limits/net.ts';
 
 /** Asked by libp2p right after its own bound of all hosts together, and before any work is done for a connection. */
 export function handshakeGater(): ConnectionGater {

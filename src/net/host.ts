@@ -8,7 +8,7 @@ import type { PeerId } from '../trust/keys.ts';
 import { background } from '../util/async.ts';
 import type { Clock } from '../util/clock.ts';
 import { MeshnodeError } from '../util/errors.ts';
-import { netLimits } from '../util/limits.ts';
+import { netLimits } from '../util/limits/net.ts';
 import type { Logger } from '../util/logging.ts';
 import type { Random } from '../util/random.ts';
 import { announcedAddresses, requireAnnounceable } from './addresses.ts';

@@ -5,7 +5,7 @@ import { protocols } from '../trust/gate.ts';
 import type { PeerId } from '../trust/keys.ts';
 import type { Clock } from '../util/clock.ts';
 import { MeshnodeError } from '../util/errors.ts';
-import { netLimits } from '../util/limits.ts';
+import { netLimits } from '../util/limits/net.ts';
 import type { Logger } from '../util/logging.ts';
 import { ConnectionGuard } from './connection-guard.ts';
 import type { Admission } from './gated-registrar.ts';

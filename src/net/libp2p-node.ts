@@ -20,7 +20,7 @@ import { createLibp2p, type Libp2pOptions } from 'libp2p';
 import { KeyPair } from '../trust/keys.ts';
 import type { Clock } from '../util/clock.ts';
 import { MeshnodeError } from '../util/errors.ts';
-import { netLimits } from '../util/limits.ts';
+import { netLimits } from '../util/limits/net.ts';
 import { type Admission, gatedRegistrar } from './gated-registrar.ts';
 import { handshakeGater } from './handshake-gater.ts';
 import { quic } from './quic/transport.ts';

@@ -3,7 +3,7 @@
 import type { Connection } from '@libp2p/interface';
 import type { Clock, Timer } from '../util/clock.ts';
 import { MeshnodeError } from '../util/errors.ts';
-import { netLimits } from '../util/limits.ts';
+import { netLimits } from '../util/limits/net.ts';
 
 export interface LinkPulseComponents {
   readonly clock: Clock;

@@ -1,5 +1,5 @@
 // How long a round trip to a peer takes on one path, as a median and a 95th percentile of the last minute.
-import { pathLimits } from '../util/limits.ts';
+import { pathLimits } from '../util/limits/net.ts';
 import { FadingWindow } from './fading-window.ts';
 
 export class LinkRtt {

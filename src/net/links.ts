@@ -2,7 +2,7 @@
 import type { Connection } from '@libp2p/interface';
 import type { PeerId } from '../trust/keys.ts';
 import { Emitter } from '../util/async.ts';
-import { netLimits } from '../util/limits.ts';
+import { netLimits } from '../util/limits/net.ts';
 import type { Logger } from '../util/logging.ts';
 import type { Link, LinkEvent, PathKind } from './network.ts';
 

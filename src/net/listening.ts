@@ -5,7 +5,7 @@ import { isIPv4, isIPv6 } from 'node:net';
 import type { Listener } from '@libp2p/interface';
 import { multiaddr } from '@multiformats/multiaddr';
 import { assertInvariant, MeshnodeError } from '../util/errors.ts';
-import { netLimits } from '../util/limits.ts';
+import { netLimits } from '../util/limits/net.ts';
 import type { ListeningSockets } from './addresses.ts';
 import type { Libp2pComponents } from './libp2p-node.ts';
 

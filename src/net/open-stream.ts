@@ -3,7 +3,7 @@ import type { Connection, Stream } from '@libp2p/interface';
 import { raceSignal } from '../util/async.ts';
 import type { Clock } from '../util/clock.ts';
 import { MeshnodeError } from '../util/errors.ts';
-import { netLimits } from '../util/limits.ts';
+import { netLimits } from '../util/limits/net.ts';
 
 /** Rejects with `protocol_refused` or `stream_broken`, or the signal's reason. */
 export async function openStream(

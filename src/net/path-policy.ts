@@ -1,7 +1,7 @@
 // Which of the links to a peer to use, by what was measured of each. Pure: it opens and measures nothing. It
 // keeps to a path until another has been clearly better for a while, and leaves a lost one at once.
 import type { PeerId } from '../trust/keys.ts';
-import { pathLimits } from '../util/limits.ts';
+import { pathLimits } from '../util/limits/net.ts';
 import { FadingWindow } from './fading-window.ts';
 import { LinkRtt } from './link-rtt.ts';
 import type { PathKind } from './network.ts';

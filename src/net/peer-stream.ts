@@ -5,7 +5,7 @@ import type { Stream, StreamCloseEvent, StreamMessageEvent } from '@libp2p/inter
 import type { PeerId } from '../trust/keys.ts';
 import { raceSignal } from '../util/async.ts';
 import { assertInvariant, MeshnodeError } from '../util/errors.ts';
-import { netLimits } from '../util/limits.ts';
+import { netLimits } from '../util/limits/net.ts';
 import { Wake } from '../util/wake.ts';
 import type { PeerStream } from './network.ts';
 

@@ -2,7 +2,7 @@
 // without bound for a peer that sends and never reads.
 import type { Clock } from '../util/clock.ts';
 import { MeshnodeError } from '../util/errors.ts';
-import { netLimits } from '../util/limits.ts';
+import { netLimits } from '../util/limits/net.ts';
 import type { Random } from '../util/random.ts';
 
 export const pingProtocol = '/ipfs/ping/1.0.0';

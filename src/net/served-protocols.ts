@@ -4,7 +4,7 @@ import type { PeerId } from '../trust/keys.ts';
 import { raceSignal } from '../util/async.ts';
 import type { Clock } from '../util/clock.ts';
 import { assertInvariant, MeshnodeError } from '../util/errors.ts';
-import { netLimits } from '../util/limits.ts';
+import { netLimits } from '../util/limits/net.ts';
 import type { Logger } from '../util/logging.ts';
 
 /** A PeerStream of any protocol, libp2p's own included. */

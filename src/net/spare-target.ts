@@ -1,6 +1,6 @@
 // How many spare streams are worth keeping for one protocol to one peer: as many as were last asked for at
 // once, fewer as time passes, one while the peer is asked at all. Pure.
-import type { poolLimits } from '../util/limits.ts';
+import type { poolLimits } from '../util/limits/net.ts';
 
 export type PoolLimits = { readonly [name in keyof typeof poolLimits]: number };
 

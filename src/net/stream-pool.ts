@@ -10,7 +10,7 @@ import type { PeerId } from '../trust/keys.ts';
 import { raceSignal } from '../util/async.ts';
 import type { Clock, Timer } from '../util/clock.ts';
 import { MeshnodeError } from '../util/errors.ts';
-import { poolLimits } from '../util/limits.ts';
+import { poolLimits } from '../util/limits/net.ts';
 import type { Logger } from '../util/logging.ts';
 import type { PeerStream } from './network.ts';
 import { type PoolLimits, SpareTarget } from './spare-target.ts';

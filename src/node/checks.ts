@@ -9,7 +9,7 @@ import type { AttachedServer } from '../engine/openai-url.ts';
 import { isLoopbackHost } from '../http/loopback.ts';
 import { plainOutput } from '../inference/request.ts';
 import { errorTable, MeshnodeError, systemErrorCode } from '../util/errors.ts';
-import { downloadLimits } from '../util/limits.ts';
+import { downloadLimits } from '../util/limits/models.ts';
 import { formatSize } from '../util/size.ts';
 import { type CheckResult, failed, failure, ok, warning } from './check-result.ts';
 import type { LoadedConfig } from './config.ts';

@@ -6,7 +6,7 @@ import type { ModelStage, ModelStatus } from '../serving/model-status.ts';
 import { Emitter } from '../util/async.ts';
 import type { Clock } from '../util/clock.ts';
 import type { MeshnodeError } from '../util/errors.ts';
-import { nodeLimits } from '../util/limits.ts';
+import { nodeLimits } from '../util/limits/node.ts';
 import type { Logger } from '../util/logging.ts';
 
 /** What happened. */

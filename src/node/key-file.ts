@@ -8,7 +8,7 @@ import type { ApiKey } from '../api/key-ring.ts';
 import { hashedKey } from '../http/guards.ts';
 import { type Clock, sleep } from '../util/clock.ts';
 import { MeshnodeError, systemErrorCode } from '../util/errors.ts';
-import { nodeLimits } from '../util/limits.ts';
+import { nodeLimits } from '../util/limits/node.ts';
 import { makeFolder } from '../util/make-folder.ts';
 import type { Random } from '../util/random.ts';
 import { replaceFile } from '../util/replace-file.ts';

@@ -1,6 +1,6 @@
 // Which port a node listens on for others: the one asked for, else the one it had last, else the first free one.
 import { MeshnodeError } from '../util/errors.ts';
-import { nodeLimits } from '../util/limits.ts';
+import { nodeLimits } from '../util/limits/node.ts';
 import type { MeshFolder } from './mesh-folder.ts';
 
 /**

@@ -6,7 +6,7 @@ import type { PeerId } from '../trust/keys.ts';
 import { withTimeout } from '../util/async.ts';
 import type { Clock } from '../util/clock.ts';
 import { MeshnodeError } from '../util/errors.ts';
-import { measureLimits } from '../util/limits.ts';
+import { measureLimits } from '../util/limits/node.ts';
 
 const answerBytes = 8;
 

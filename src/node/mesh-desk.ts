@@ -21,7 +21,7 @@ import type { RevokeTarget } from '../trust/mesh-trust.ts';
 import { isRedemption, readUse } from '../trust/proofs.ts';
 import type { Clock } from '../util/clock.ts';
 import { asMeshnodeError, MeshnodeError } from '../util/errors.ts';
-import { trustLimits } from '../util/limits.ts';
+import { trustLimits } from '../util/limits/trust.ts';
 import type { Random } from '../util/random.ts';
 import { measureThroughput } from './measure.ts';
 import { issuerOf } from './mesh-entry.ts';

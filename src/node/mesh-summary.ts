@@ -4,7 +4,7 @@ import type { ListedModel } from '../dispatch/model-directory.ts';
 import { meshDemand } from '../mesh/demand.ts';
 import type { MemberView } from '../mesh/membership.ts';
 import type { Device } from '../mesh/record.ts';
-import { nodeLimits } from '../util/limits.ts';
+import { nodeLimits } from '../util/limits/node.ts';
 
 /** One request of the last ten minutes: what fades below that is nothing to act on. */
 const leastWanted = 0.5;

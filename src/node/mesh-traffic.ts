@@ -14,7 +14,7 @@ import type { PeerId } from '../trust/keys.ts';
 import { raceSignal } from '../util/async.ts';
 import type { Clock } from '../util/clock.ts';
 import { MeshnodeError } from '../util/errors.ts';
-import { remoteLimits } from '../util/limits.ts';
+import { remoteLimits } from '../util/limits/dispatch.ts';
 import type { Logger } from '../util/logging.ts';
 import type { Random } from '../util/random.ts';
 

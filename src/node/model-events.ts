@@ -1,7 +1,7 @@
 // Turns changes of models into events: what a reader can tell apart, and progress only a few times a second.
 import type { ModelStatus } from '../serving/model-status.ts';
 import type { Clock } from '../util/clock.ts';
-import { nodeLimits } from '../util/limits.ts';
+import { nodeLimits } from '../util/limits/node.ts';
 import { type EventLog, modelFact } from './events.ts';
 
 interface Told {

@@ -4,7 +4,7 @@ import type { ApiKey, KeyRing } from '../api/key-ring.ts';
 import { hashedKey } from '../http/guards.ts';
 import type { Clock } from '../util/clock.ts';
 import { asMeshnodeError } from '../util/errors.ts';
-import { nodeLimits } from '../util/limits.ts';
+import { nodeLimits } from '../util/limits/node.ts';
 import type { Logger } from '../util/logging.ts';
 import { keyFilePath, parseKeyFile, readKeyFile } from './key-file.ts';
 

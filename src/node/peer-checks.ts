@@ -2,7 +2,7 @@
 // API says of the node and its peers. It tells what is wrong, one sentence each, or in one that all is well.
 import type { MeshStatus, PeerView } from '../console/mesh-port.ts';
 import type { NodeStatus } from '../console/status.ts';
-import { trustLimits } from '../util/limits.ts';
+import { trustLimits } from '../util/limits/trust.ts';
 import { formatSize } from '../util/size.ts';
 import { type CheckResult, failed, ok, warning } from './check-result.ts';
 

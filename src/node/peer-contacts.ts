@@ -6,7 +6,7 @@ import type { ContactListener } from '../mesh/mesh.ts';
 import type { PeerId } from '../trust/keys.ts';
 import type { Clock } from '../util/clock.ts';
 import type { MeshnodeError } from '../util/errors.ts';
-import { nodeLimits } from '../util/limits.ts';
+import { nodeLimits } from '../util/limits/node.ts';
 
 /** What became of one address that was dialled. */
 export interface TriedAddress {

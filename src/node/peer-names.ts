@@ -1,6 +1,6 @@
 // Which peer a person means: by its id, by a beginning or an end of it that only one has, or by its name. Pure.
 import { MeshnodeError } from '../util/errors.ts';
-import { nodeLimits } from '../util/limits.ts';
+import { nodeLimits } from '../util/limits/node.ts';
 
 /** The id of the one peer that `text` names. Throws `peer_unknown`, also if it names several. */
 export function findPeer(text: string, peers: readonly { peerId: string; name: string }[]): string {

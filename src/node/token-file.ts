@@ -1,7 +1,7 @@
 // The token that a node is to join with, from the setting or from the file that the setting names.
 import { readFile, stat } from 'node:fs/promises';
 import { MeshnodeError, systemErrorCode } from '../util/errors.ts';
-import { nodeLimits } from '../util/limits.ts';
+import { nodeLimits } from '../util/limits/node.ts';
 import type { NodeConfig } from './config-schema.ts';
 
 /** Undefined if the node is to join nothing. Rejects with `usage`, or `token_invalid` if the file holds none. */

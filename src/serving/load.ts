@@ -4,7 +4,7 @@ import type { LoadedModel } from '../engine/engine.ts';
 import { raceSignal, withTimeout } from '../util/async.ts';
 import type { Clock } from '../util/clock.ts';
 import { asMeshnodeError, MeshnodeError } from '../util/errors.ts';
-import { engineLimits } from '../util/limits.ts';
+import { engineLimits } from '../util/limits/engine.ts';
 
 export class Load {
   /** Rejects with a MeshnodeError: of what went wrong, or at once with the reason it is stopped for. */

@@ -1,7 +1,7 @@
 // Why a peer is a member: a chain of statements from the mesh key to its own. Whether a chain holds in
 // itself is decided here; whether it stands today (dates, uses, revocations) is for MeshTrust.
 import { MeshnodeError } from '../util/errors.ts';
-import { trustLimits } from '../util/limits.ts';
+import { trustLimits } from '../util/limits/trust.ts';
 import {
   Acceptance,
   type CertificateMessage,

@@ -1,7 +1,7 @@
 // Signed statements. What is signed names its kind and its mesh, so that it stands for nothing else and
 // nowhere else; the bytes of a statement are kept and relayed as they came, never encoded again.
 import { MeshnodeError } from '../util/errors.ts';
-import { trustLimits } from '../util/limits.ts';
+import { trustLimits } from '../util/limits/trust.ts';
 import { Envelope as Message } from '../wire/trust-messages.ts';
 import { decodeFields, sha256 } from './fields.ts';
 import { type KeyPair, keyBytes, keyText, type MeshId, type SignatureCheck, signatureBytes } from './keys.ts';

@@ -3,7 +3,7 @@
 import { peerIdFromString } from '@libp2p/peer-id';
 import { multiaddr } from '@multiformats/multiaddr';
 import { MeshnodeError } from '../util/errors.ts';
-import { trustLimits } from '../util/limits.ts';
+import { trustLimits } from '../util/limits/trust.ts';
 import type { Random } from '../util/random.ts';
 import { Acceptance, Grant, Token as Message } from '../wire/trust-messages.ts';
 import {

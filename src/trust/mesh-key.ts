@@ -3,7 +3,7 @@
 import { armor, Decrypter, Encrypter, type Stanza } from 'age-encryption';
 import * as z from 'zod';
 import { MeshnodeError } from '../util/errors.ts';
-import { trustLimits } from '../util/limits.ts';
+import { trustLimits } from '../util/limits/trust.ts';
 import { KeyPair, keyBytes, keyText, type MeshId } from './keys.ts';
 
 const hexKey = z.string().regex(new RegExp(`^[0-9a-f]{${2 * keyBytes}}$`));

@@ -1,7 +1,7 @@
 // What this node knows of standing in its mesh: the uses and revocations it holds, and the judgement that
 // follows from them. Every statement is verified when it is offered; nothing here is sent or stored.
 import { MeshnodeError } from '../util/errors.ts';
-import { trustLimits } from '../util/limits.ts';
+import { trustLimits } from '../util/limits/trust.ts';
 import { type Certificate, CertificateCache, chainOf, coversTime, type Issuer } from './certificate.ts';
 import { checkEnvelope, type Envelope, envelopeHash } from './envelope.ts';
 import { keyText, type MeshId, type SignatureCheck } from './keys.ts';

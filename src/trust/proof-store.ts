@@ -1,6 +1,6 @@
 // The uses and revocations that a node holds, within bounds, and the ruling over them. What comes in was
 // verified before.
-import { trustLimits } from '../util/limits.ts';
+import { trustLimits } from '../util/limits/trust.ts';
 import type { Envelope } from './envelope.ts';
 import { meshKeyRank, type Revocation, type Use, useEndMs } from './proofs.ts';
 import { earlierUse, Ruling, weightOf } from './ruling.ts';

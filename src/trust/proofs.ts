@@ -1,7 +1,7 @@
 // The two statements that certificates are judged by: a use (a member saw an invite redeemed) and a
 // revocation (a peer or an invite is out). What can be verified of one by itself is verified here.
 import { MeshnodeError } from '../util/errors.ts';
-import { trustLimits } from '../util/limits.ts';
+import { trustLimits } from '../util/limits/trust.ts';
 import { Revocation as RevocationMessage, Use as UseMessage } from '../wire/trust-messages.ts';
 import { type Certificate, coversTime, type InviteTerms, type Issuer } from './certificate.ts';
 import { type Envelope, envelopeHash, seal } from './envelope.ts';

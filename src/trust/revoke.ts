@@ -1,7 +1,7 @@
 // What an admin signs to put a peer or an invite out: the revocation itself, and in place of the uses that
 // the peer signed its own, so that those who joined through it stay.
 import { MeshnodeError } from '../util/errors.ts';
-import { trustLimits } from '../util/limits.ts';
+import { trustLimits } from '../util/limits/trust.ts';
 import { type Certificate, chainOf, coversTime, type Issuer, issueCertificate } from './certificate.ts';
 import type { Envelope } from './envelope.ts';
 import { keyText } from './keys.ts';

@@ -1,7 +1,7 @@
 // Who stands, by a given set of uses and revocations: pure, so that everybody who holds the same set comes to
 // the same result in whatever order it arrived. Holds no state of its own and takes nothing in.
 import type { ErrorCode } from '../util/errors.ts';
-import { trustLimits } from '../util/limits.ts';
+import { trustLimits } from '../util/limits/trust.ts';
 import { type Certificate, chainOf, type InviteTerms } from './certificate.ts';
 import { keyText, type PeerId } from './keys.ts';
 import {

@@ -4,7 +4,7 @@ import { spawn } from 'node:child_process';
 import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { beforeAll, describe, expect, it, onTestFinished } from 'vitest';
-import { engineLimits } from '../../src/util/limits.ts';
+import { engineLimits } from '../../src/util/limits/engine.ts';
 import {
   endlessMark,
   enginePid,

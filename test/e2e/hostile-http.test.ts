@@ -5,7 +5,7 @@ import { once } from 'node:events';
 import { readFile } from 'node:fs/promises';
 import { connect, type Socket } from 'node:net';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
-import { apiLimits } from '../../src/util/limits.ts';
+import { apiLimits } from '../../src/util/limits/api.ts';
 import { rawConnect } from '../support/raw-http.ts';
 import { type StartedNode, startNode } from '../support/started-process.ts';
 

@@ -8,7 +8,7 @@ import { type ChatRequest, plainOutput } from '../../src/inference/request.ts';
 import type { RecordModel } from '../../src/mesh/record.ts';
 import { type Issuer, issueCertificate } from '../../src/trust/certificate.ts';
 import { protocols } from '../../src/trust/gate.ts';
-import { inferLimits } from '../../src/util/limits.ts';
+import { inferLimits } from '../../src/util/limits/dispatch.ts';
 import { watched } from '../support/attack-watch.ts';
 import { recordOf, sealRecord } from '../support/forged-records.ts';
 import {

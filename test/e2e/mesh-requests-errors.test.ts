@@ -2,7 +2,7 @@
 // field and time to come back.
 import OpenAI, { type APIError } from 'openai';
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
-import { inferLimits, peerLimits } from '../../src/util/limits.ts';
+import { inferLimits, peerLimits } from '../../src/util/limits/dispatch.ts';
 import { contentOf, failureOf, hello, withFields } from '../conformance/node-under-test.ts';
 import { DoubleOpenAiServer } from '../support/double-openai-server.ts';
 import { idle, paths, useMesh } from '../support/mesh-requests.ts';

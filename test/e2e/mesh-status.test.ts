@@ -5,7 +5,7 @@ import type { PeerView } from '../../src/console/mesh-port.ts';
 import type { NodeStatus } from '../../src/console/status.ts';
 import type { CheckResult } from '../../src/node/check-result.ts';
 import { systemClock } from '../../src/util/clock.ts';
-import { beatLimits } from '../../src/util/limits.ts';
+import { beatLimits } from '../../src/util/limits/mesh.ts';
 import { MeshProcess } from '../support/mesh-process.ts';
 
 const patience = { timeout: 20_000, interval: 100 };

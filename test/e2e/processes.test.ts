@@ -13,7 +13,7 @@ import {
 import { processIdentity } from '../../src/engine/process-facts.ts';
 import { openProcessRegistry } from '../../src/engine/process-registry.ts';
 import { systemClock } from '../../src/util/clock.ts';
-import { engineLimits } from '../../src/util/limits.ts';
+import { engineLimits } from '../../src/util/limits/engine.ts';
 import { silentLogger } from '../../src/util/logging.ts';
 
 const fixture = (name: string): string =>

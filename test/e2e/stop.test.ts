@@ -3,7 +3,8 @@
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { beforeAll, describe, expect, it, onTestFinished } from 'vitest';
-import { engineLimits, nodeLimits } from '../../src/util/limits.ts';
+import { engineLimits } from '../../src/util/limits/engine.ts';
+import { nodeLimits } from '../../src/util/limits/node.ts';
 import { DoubleOpenAiServer } from '../support/double-openai-server.ts';
 import {
   endlessMark,

@@ -3,7 +3,7 @@
 // to be compared with real processes.
 import type { HearingVerdict } from '../../src/mesh/membership-events.ts';
 import type { PeerId } from '../../src/trust/keys.ts';
-import { gossipsubLimits } from '../../src/util/limits.ts';
+import { gossipsubLimits } from '../../src/util/limits/mesh.ts';
 import type { Random } from '../../src/util/random.ts';
 import { chance, shuffled } from './random-streams.ts';
 import type { Scheduled, VirtualClock } from './virtual-clock.ts';

@@ -8,7 +8,7 @@ import type { RecordVersion } from '../../src/mesh/version.ts';
 import { readEnvelope } from '../../src/trust/envelope.ts';
 import type { MeshId, PeerId } from '../../src/trust/keys.ts';
 import { roles } from '../../src/trust/roles.ts';
-import { meshLimits } from '../../src/util/limits.ts';
+import { meshLimits } from '../../src/util/limits/mesh.ts';
 import { type Chronicle, versionText } from './chronicle.ts';
 import type { NodeProcess, SimulatedNode } from './simulated-node.ts';
 

@@ -2,7 +2,7 @@
 // has a key and a certificate as everybody; only its own membership does not know of it.
 import { sealDeath } from '../../src/mesh/death.ts';
 import type { MeshId, PeerId } from '../../src/trust/keys.ts';
-import { beatLimits, meshLimits } from '../../src/util/limits.ts';
+import { beatLimits, meshLimits } from '../../src/util/limits/mesh.ts';
 import type { Random } from '../../src/util/random.ts';
 import { integerBetween } from './random-streams.ts';
 import type { LieKind } from './scenario.ts';

@@ -6,7 +6,7 @@ import type { MemberView } from '../../src/mesh/membership.ts';
 import type { MembershipEffect } from '../../src/mesh/membership-events.ts';
 import { readEnvelope } from '../../src/trust/envelope.ts';
 import type { MeshId, PeerId } from '../../src/trust/keys.ts';
-import { beatLimits, meshLimits } from '../../src/util/limits.ts';
+import { beatLimits, meshLimits } from '../../src/util/limits/mesh.ts';
 import type { Chronicle } from './chronicle.ts';
 import { type InvariantName, InvariantViolation } from './invariants.ts';
 import type { NodeProcess, SimulatedNode } from './simulated-node.ts';

@@ -5,7 +5,7 @@ import { Liveness } from '../../src/mesh/liveness.ts';
 import { Probes } from '../../src/mesh/probes.ts';
 import { Pulse } from '../../src/mesh/pulse.ts';
 import { RecordTable } from '../../src/mesh/table.ts';
-import { beatLimits } from '../../src/util/limits.ts';
+import { beatLimits } from '../../src/util/limits/mesh.ts';
 import type { InvariantName } from './invariants.ts';
 import { runLivenessSeed } from './simulation.ts';
 

@@ -2,7 +2,7 @@
 // victim's life and memory, and how quickly it answers one of them.
 import { expect } from 'vitest';
 import { sleep, systemClock } from '../../src/util/clock.ts';
-import { nodeLimits } from '../../src/util/limits.ts';
+import { nodeLimits } from '../../src/util/limits/node.ts';
 import type { MeshProcess } from './mesh-process.ts';
 import { liveBytes, longestPauseMs } from './node-probe.ts';
 

@@ -8,7 +8,7 @@ import { type CachedModel, Hub, type HubComponents } from '../../src/models/hub.
 import { HubCache } from '../../src/models/hub-cache.ts';
 import { type HubReference, parseReference } from '../../src/models/reference.ts';
 import { systemClock } from '../../src/util/clock.ts';
-import { downloadLimits } from '../../src/util/limits.ts';
+import { downloadLimits } from '../../src/util/limits/models.ts';
 import { silentLogger } from '../../src/util/logging.ts';
 import { seededRandom } from '../../src/util/random.ts';
 import { TestHub } from './test-hub.ts';

@@ -7,7 +7,7 @@ import type { InferenceRequest } from '../../src/inference/request.ts';
 import { requestToFrames } from '../../src/inference/request-frames.ts';
 import type { PeerStream } from '../../src/net/network.ts';
 import { MeshnodeError } from '../../src/util/errors.ts';
-import { frameLimits } from '../../src/util/limits.ts';
+import { frameLimits } from '../../src/util/limits/inference.ts';
 import { chatRequest } from './infer-pair.ts';
 
 export class RawEnd {

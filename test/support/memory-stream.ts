@@ -4,7 +4,7 @@ import type { ProtocolId } from '../../src/trust/gate.ts';
 import type { PeerId } from '../../src/trust/keys.ts';
 import { raceSignal } from '../../src/util/async.ts';
 import { MeshnodeError } from '../../src/util/errors.ts';
-import { netLimits } from '../../src/util/limits.ts';
+import { netLimits } from '../../src/util/limits/net.ts';
 
 /** The two ends: what `opener` names is what the serving end sees, and the other way round. */
 export function memoryStreams(

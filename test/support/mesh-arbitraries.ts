@@ -15,7 +15,7 @@ import {
 } from '../../src/mesh/record.ts';
 import { type PeerId, peerIdOf } from '../../src/trust/keys.ts';
 import { roles } from '../../src/trust/roles.ts';
-import { recordLimits } from '../../src/util/limits.ts';
+import { recordLimits } from '../../src/util/limits/mesh.ts';
 
 const bytesOf = (length: number) => fc.uint8Array({ minLength: length, maxLength: length });
 const someBytes = fc.uint8Array({ minLength: 1, maxLength: 60 });

@@ -10,7 +10,7 @@ import { MeshFolder } from '../../src/node/mesh-folder.ts';
 import type { Issuer } from '../../src/trust/certificate.ts';
 import { createInvite, type InviteOptions } from '../../src/trust/invite.ts';
 import { KeyPair, keyText } from '../../src/trust/keys.ts';
-import { nodeLimits } from '../../src/util/limits.ts';
+import { nodeLimits } from '../../src/util/limits/node.ts';
 import { systemRandom } from '../../src/util/random.ts';
 import { type JsonLine, meshnodeProgram, runMeshnode, StartedProcess } from './started-process.ts';
 

@@ -4,7 +4,7 @@ import { noise } from '@libp2p/noise';
 import { tcp } from '@libp2p/tcp';
 import { yamux } from '@libp2p/yamux';
 import { createLibp2p } from 'libp2p';
-import { netLimits } from '../../src/util/limits.ts';
+import { netLimits } from '../../src/util/limits/net.ts';
 
 export const testProtocol = '/meshnode/test/1';
 

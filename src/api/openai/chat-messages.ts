@@ -10,7 +10,7 @@ import type {
   ToolCall,
   UserMessage,
 } from '../../inference/request.ts';
-import { requestLimits as limits } from '../../util/limits.ts';
+import { requestLimits as limits } from '../../util/limits/inference.ts';
 import { defined, invalid, missing, textOr, unsupported } from './parse.ts';
 
 type Path = readonly PropertyKey[];

@@ -3,7 +3,7 @@ import { z } from 'zod';
 import { integerIn } from '../../inference/bounded-schemas.ts';
 import type { ChatRequest, OutputConstraints } from '../../inference/request.ts';
 import type { JsonValue } from '../../util/json.ts';
-import { requestLimits as limits } from '../../util/limits.ts';
+import { requestLimits as limits } from '../../util/limits/inference.ts';
 import type { CallContext, SurfaceCall } from '../surface.ts';
 import { messagesBody, readMessages } from './chat-messages.ts';
 import { ChatStreamWriter } from './chat-stream.ts';

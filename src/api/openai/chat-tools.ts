@@ -3,7 +3,7 @@ import { z } from 'zod';
 import { jsonObject, jsonOf, lineOf, listOf, textOf } from '../../inference/bounded-schemas.ts';
 import type { OutputFormat, Tool, ToolChoice } from '../../inference/request.ts';
 import type { JsonObject } from '../../util/json.ts';
-import { requestLimits as limits } from '../../util/limits.ts';
+import { requestLimits as limits } from '../../util/limits/inference.ts';
 import { defined, invalid, missing, textOr, unsupported } from './parse.ts';
 
 const name = lineOf(limits.nameLength);

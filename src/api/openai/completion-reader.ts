@@ -9,7 +9,7 @@ import {
   type TextOrTokens,
 } from '../../inference/request.ts';
 import type { JsonValue } from '../../util/json.ts';
-import { requestLimits as limits } from '../../util/limits.ts';
+import { requestLimits as limits } from '../../util/limits/inference.ts';
 import type { CallContext, SurfaceCall } from '../surface.ts';
 import { CompletionStreamWriter, CompletionWholeWriter } from './completion-writers.ts';
 import { readEnvelope } from './envelope.ts';

@@ -5,7 +5,7 @@ import { integerIn } from '../../inference/bounded-schemas.ts';
 import type { UsageEvent } from '../../inference/events.ts';
 import type { EmbeddingRequest } from '../../inference/request.ts';
 import type { JsonValue } from '../../util/json.ts';
-import { eventLimits, requestLimits as limits } from '../../util/limits.ts';
+import { eventLimits, requestLimits as limits } from '../../util/limits/inference.ts';
 import type { AnswerEvent, AnswerHead, CallContext, SurfaceCall, WholeWriter } from '../surface.ts';
 import { envelopeShape, readEnvelope } from './envelope.ts';
 import { sortOtherFields } from './fields.ts';

@@ -4,7 +4,7 @@ import { z } from 'zod';
 import { lineOf } from '../../inference/bounded-schemas.ts';
 import type { RequestEnvelope } from '../../inference/request.ts';
 import type { JsonObject } from '../../util/json.ts';
-import { requestLimits } from '../../util/limits.ts';
+import { requestLimits } from '../../util/limits/inference.ts';
 import type { CallContext } from '../surface.ts';
 import { defined } from './parse.ts';
 

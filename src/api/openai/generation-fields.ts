@@ -3,7 +3,7 @@ import { z } from 'zod';
 import { integerIn, listOf, numberIn, textOf } from '../../inference/bounded-schemas.ts';
 import type { Sampling } from '../../inference/request.ts';
 import { isJsonObject } from '../../util/json.ts';
-import { requestLimits as limits } from '../../util/limits.ts';
+import { requestLimits as limits } from '../../util/limits/inference.ts';
 import { envelopeShape } from './envelope.ts';
 import { defined, invalid, textOr } from './parse.ts';
 

@@ -4,7 +4,7 @@ import { integerIn, listOf, textOf } from '../../inference/bounded-schemas.ts';
 import type { UsageEvent } from '../../inference/events.ts';
 import type { RerankRequest } from '../../inference/request.ts';
 import type { JsonValue } from '../../util/json.ts';
-import { requestLimits as limits } from '../../util/limits.ts';
+import { requestLimits as limits } from '../../util/limits/inference.ts';
 import type { AnswerEvent, AnswerHead, CallContext, SurfaceCall, WholeWriter } from '../surface.ts';
 import { envelopeShape, readEnvelope } from './envelope.ts';
 import { sortOtherFields } from './fields.ts';

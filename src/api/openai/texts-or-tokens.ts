@@ -2,7 +2,7 @@
 import { z } from 'zod';
 import { listOf, textOf, tokenIds } from '../../inference/bounded-schemas.ts';
 import type { TextOrTokens } from '../../inference/request.ts';
-import { requestLimits as limits } from '../../util/limits.ts';
+import { requestLimits as limits } from '../../util/limits/inference.ts';
 import { textOr } from './parse.ts';
 
 type OneOrMore = [TextOrTokens, ...TextOrTokens[]];

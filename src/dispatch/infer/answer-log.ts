@@ -1,7 +1,7 @@
 // The event frames of one answer between its source and its caller: those that wait to be written, and the newest
 // of those that were, because a lost connection takes some with it. Pure; frames are counted from 0.
 import { assertInvariant } from '../../util/errors.ts';
-import { netLimits } from '../../util/limits.ts';
+import { netLimits } from '../../util/limits/net.ts';
 
 /** Whether a caller that has so many frames can be given the rest: yes, no more, or it cannot have as many. */
 export type Standing = 'kept' | 'dropped' | 'unwritten';

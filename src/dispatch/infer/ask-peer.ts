@@ -9,7 +9,7 @@ import type { PeerId } from '../../trust/keys.ts';
 import { raceSignal } from '../../util/async.ts';
 import { type Clock, sleep } from '../../util/clock.ts';
 import { asMeshnodeError, type ErrorCode, MeshnodeError } from '../../util/errors.ts';
-import { frameLimits } from '../../util/limits.ts';
+import { frameLimits } from '../../util/limits/inference.ts';
 import type { Logger } from '../../util/logging.ts';
 import type { Random } from '../../util/random.ts';
 import { InferExchange } from './exchange.ts';

@@ -1,7 +1,7 @@
 // How much memory the bodies of requests may take that are being received and answered, of one peer and in all. Pure.
 import type { PeerId } from '../../trust/keys.ts';
 import { MeshnodeError } from '../../util/errors.ts';
-import { inferLimits } from '../../util/limits.ts';
+import { inferLimits } from '../../util/limits/dispatch.ts';
 
 export class BodyMemory {
   readonly #bytesOf = new Map<PeerId, number>();

@@ -4,7 +4,7 @@
 import type { PeerStream } from '../../net/network.ts';
 import type { Clock, Timer } from '../../util/clock.ts';
 import { asMeshnodeError, MeshnodeError } from '../../util/errors.ts';
-import { inferLimits } from '../../util/limits.ts';
+import { inferLimits } from '../../util/limits/dispatch.ts';
 import type { Wake } from '../../util/wake.ts';
 import type { AnswerLog } from './answer-log.ts';
 import { type InferFrames, joined } from './infer-frames.ts';

@@ -6,7 +6,8 @@ import type { PeerStream } from '../../net/network.ts';
 import { raceSignal } from '../../util/async.ts';
 import type { Clock } from '../../util/clock.ts';
 import { asMeshnodeError, MeshnodeError } from '../../util/errors.ts';
-import { inferLimits, netLimits } from '../../util/limits.ts';
+import { inferLimits } from '../../util/limits/dispatch.ts';
+import { netLimits } from '../../util/limits/net.ts';
 import { InferFrames, writesOf } from './infer-frames.ts';
 
 export class InferExchange {

@@ -4,7 +4,7 @@ import type { InferenceEvent } from '../../inference/events.ts';
 import { encodeFrame, FrameReader, type InferFrame } from '../../inference/frames.ts';
 import type { PeerStream } from '../../net/network.ts';
 import { MeshnodeError } from '../../util/errors.ts';
-import { inferLimits } from '../../util/limits.ts';
+import { inferLimits } from '../../util/limits/dispatch.ts';
 
 const none = new Uint8Array();
 

@@ -9,7 +9,7 @@ import type { PeerId } from '../../trust/keys.ts';
 import { withTimeout } from '../../util/async.ts';
 import type { Clock } from '../../util/clock.ts';
 import { asMeshnodeError, MeshnodeError } from '../../util/errors.ts';
-import { inferLimits } from '../../util/limits.ts';
+import { inferLimits } from '../../util/limits/dispatch.ts';
 import type { Logger } from '../../util/logging.ts';
 import { BodyMemory } from './body-memory.ts';
 import { InferFrames } from './infer-frames.ts';

@@ -2,7 +2,7 @@
 // have. What an answer is and does is for served-answer.ts.
 import type { PeerId } from '../../trust/keys.ts';
 import { MeshnodeError } from '../../util/errors.ts';
-import { inferLimits } from '../../util/limits.ts';
+import { inferLimits } from '../../util/limits/dispatch.ts';
 import { ServedAnswer, type ServedAnswerParts } from './served-answer.ts';
 
 type AnswerParts = Pick<ServedAnswerParts, 'source' | 'clock' | 'log'>;

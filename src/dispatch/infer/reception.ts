@@ -3,7 +3,8 @@
 import { type ReceivedRequest, RequestAssembler } from '../../inference/request-frames.ts';
 import type { Clock, Timer } from '../../util/clock.ts';
 import { MeshnodeError } from '../../util/errors.ts';
-import { inferLimits, poolLimits } from '../../util/limits.ts';
+import { inferLimits } from '../../util/limits/dispatch.ts';
+import { poolLimits } from '../../util/limits/net.ts';
 import type { BodyMemory } from './body-memory.ts';
 import type { InferFrames } from './infer-frames.ts';
 

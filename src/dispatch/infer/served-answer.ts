@@ -5,7 +5,7 @@ import { encodeEventFrames } from '../../inference/frames.ts';
 import { background, withTimeout } from '../../util/async.ts';
 import type { Clock, Timer } from '../../util/clock.ts';
 import { asMeshnodeError, MeshnodeError } from '../../util/errors.ts';
-import { inferLimits } from '../../util/limits.ts';
+import { inferLimits } from '../../util/limits/dispatch.ts';
 import type { Logger } from '../../util/logging.ts';
 import { Wake } from '../../util/wake.ts';
 import { AnswerLog, type Standing } from './answer-log.ts';

@@ -1,6 +1,6 @@
 // When an answer whose stream broke is worth taking up, and for how long. Pure: told what came and when streams
 // broke, it says what to do next.
-import { inferLimits } from '../../util/limits.ts';
+import { inferLimits } from '../../util/limits/dispatch.ts';
 
 /** What may still be tried. */
 export interface Chance {

@@ -2,7 +2,8 @@
 import { FieldReader } from '../../mesh/field-reader.ts';
 import { publicKeyOf } from '../../trust/keys.ts';
 import { assertInvariant } from '../../util/errors.ts';
-import { routeLimits as limits, recordLimits } from '../../util/limits.ts';
+import { routeLimits as limits } from '../../util/limits/dispatch.ts';
+import { recordLimits } from '../../util/limits/mesh.ts';
 import type {
   RouteAnswerMessage,
   RoutedModelMessage,

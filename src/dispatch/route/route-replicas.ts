@@ -6,7 +6,7 @@ import type { PeerId } from '../../trust/keys.ts';
 import { background, Emitter } from '../../util/async.ts';
 import type { Timer } from '../../util/clock.ts';
 import { MeshnodeError } from '../../util/errors.ts';
-import { routeLimits as limits } from '../../util/limits.ts';
+import { routeLimits as limits } from '../../util/limits/dispatch.ts';
 import { RouteAnswer, RouteQuestion } from '../../wire/route-messages.ts';
 import { PeerModel, type PeerModelComponents, type PeerNews } from '../remote/peer-model.ts';
 import { type RemoteReplica, type RemoteReplicas, remoteReplicaOf } from '../replica.ts';

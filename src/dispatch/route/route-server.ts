@@ -3,7 +3,7 @@ import { FrameStream } from '../../net/frame-stream.ts';
 import type { Network, PeerStream } from '../../net/network.ts';
 import { protocols } from '../../trust/gate.ts';
 import type { Clock } from '../../util/clock.ts';
-import { routeLimits as limits } from '../../util/limits.ts';
+import { routeLimits as limits } from '../../util/limits/dispatch.ts';
 import { RouteAnswer, RouteQuestion } from '../../wire/route-messages.ts';
 import { messageOfRoutes } from './route-codec.ts';
 import type { RoutedModel } from './routes.ts';

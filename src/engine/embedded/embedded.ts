@@ -3,7 +3,7 @@
 import { availableParallelism } from 'node:os';
 import { fileURLToPath } from 'node:url';
 import { MeshnodeError } from '../../util/errors.ts';
-import { engineLimits } from '../../util/limits.ts';
+import { engineLimits } from '../../util/limits/engine.ts';
 import type { Engine, LoadedModel, LoadOptions, ModelFile } from '../engine.ts';
 import { supervise } from '../supervisor.ts';
 import type { EmbeddedEngineComponents } from './components.ts';

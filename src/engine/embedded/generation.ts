@@ -8,7 +8,7 @@ import type {
   Token,
 } from 'node-llama-cpp';
 import { LlamaGrammarEvaluationState, TokenBias } from 'node-llama-cpp';
-import { engineLimits } from '../../util/limits.ts';
+import { engineLimits } from '../../util/limits/engine.ts';
 import type { CacheGate } from './cache-gate.ts';
 import type { WorkerSampling } from './protocol.ts';
 import { commonPrefix } from './slots.ts';

@@ -3,7 +3,7 @@
 import { raceSignal } from '../../util/async.ts';
 import type { Clock, Timer } from '../../util/clock.ts';
 import { MeshnodeError } from '../../util/errors.ts';
-import { engineLimits } from '../../util/limits.ts';
+import { engineLimits } from '../../util/limits/engine.ts';
 
 export interface WatchedModel {
   /** Whether there is a process to ask. */

@@ -3,7 +3,8 @@
 import { z } from 'zod';
 import type { ChatMessage, OutputFormat, TextOrTokens } from '../../inference/request.ts';
 import { isErrorCode } from '../../util/errors.ts';
-import { eventLimits, hardwareLimits, requestLimits } from '../../util/limits.ts';
+import { hardwareLimits } from '../../util/limits/engine.ts';
+import { eventLimits, requestLimits } from '../../util/limits/inference.ts';
 
 /** What the node says. `job` numbers a request within the life of one process. */
 export type ToWorker =

@@ -12,7 +12,7 @@ import type {
 import { getLlama, InsufficientMemoryError } from 'node-llama-cpp';
 import type { OutputFormat, TextOrTokens } from '../../inference/request.ts';
 import { MeshnodeError } from '../../util/errors.ts';
-import { engineLimits } from '../../util/limits.ts';
+import { engineLimits } from '../../util/limits/engine.ts';
 import { CacheGate } from './cache-gate.ts';
 import { ChatTemplate, fallbackTemplate } from './chat-template.ts';
 import { type GenerationControl, type GenerationResult, generate } from './generation.ts';

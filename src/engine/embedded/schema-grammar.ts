@@ -3,7 +3,7 @@
 import type { GbnfJsonSchema } from 'node-llama-cpp';
 import { MeshnodeError } from '../../util/errors.ts';
 import { isJsonObject, type JsonObject, type JsonValue } from '../../util/json.ts';
-import { engineLimits } from '../../util/limits.ts';
+import { engineLimits } from '../../util/limits/engine.ts';
 
 /** Keywords that describe and do not constrain: they are dropped. `format` is an annotation by the standard. */
 const annotations = new Set([

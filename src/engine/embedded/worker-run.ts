@@ -3,7 +3,8 @@
 import { Channel, withTimeout } from '../../util/async.ts';
 import type { Clock, Timer } from '../../util/clock.ts';
 import { MeshnodeError } from '../../util/errors.ts';
-import { engineLimits, eventLimits } from '../../util/limits.ts';
+import { engineLimits } from '../../util/limits/engine.ts';
+import { eventLimits } from '../../util/limits/inference.ts';
 import type { Logger } from '../../util/logging.ts';
 import { engineEnvironment } from '../engine-environment.ts';
 import { describeExit, type OwnProcess, type ProcessExit, startOwnProcess } from '../process.ts';

@@ -1,5 +1,5 @@
 // Reads Linux' control group files, version 1 and 2: where a process is, and what bounds it. Pure.
-import { hardwareLimits } from '../../util/limits.ts';
+import { hardwareLimits } from '../../util/limits/engine.ts';
 import { parseBytes } from './system-text.ts';
 
 /** Folders whose limits apply to a process, the nearest first, each list up to the root of its hierarchy. */

@@ -1,5 +1,5 @@
 // Brings the engine's own list of GPUs and the detected ones together. Pure.
-import { hardwareLimits } from '../../util/limits.ts';
+import { hardwareLimits } from '../../util/limits/engine.ts';
 import type { DetectedDevice, DeviceKind } from './device.ts';
 import { parseName } from './system-text.ts';
 

@@ -1,5 +1,5 @@
 // Reads what nvidia-smi prints of the GPUs. Pure.
-import { hardwareLimits } from '../../util/limits.ts';
+import { hardwareLimits } from '../../util/limits/engine.ts';
 import { parseName } from './system-text.ts';
 
 export const nvidiaSmiArgs = [

@@ -2,7 +2,7 @@
 // this folder touches the machine, so tests hand in another one.
 import { open, readdir } from 'node:fs/promises';
 import os from 'node:os';
-import { hardwareLimits } from '../../util/limits.ts';
+import { hardwareLimits } from '../../util/limits/engine.ts';
 import { type RunCommand, runCommand } from '../run-command.ts';
 import type { EngineDevice } from './engine-devices.ts';
 

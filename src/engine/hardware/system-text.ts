@@ -1,5 +1,5 @@
 // Reading numbers and names out of texts of the system, which may be anything. Pure.
-import { hardwareLimits } from '../../util/limits.ts';
+import { hardwareLimits } from '../../util/limits/engine.ts';
 
 /** A whole number of bytes from decimal digits times `unitBytes`; undefined if it is none, or absurd. */
 export function parseBytes(text: string | undefined, unitBytes = 1): number | undefined {

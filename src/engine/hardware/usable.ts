@@ -1,5 +1,5 @@
 // How much of each device models may take. Pure.
-import { nodeLimits } from '../../util/limits.ts';
+import { nodeLimits } from '../../util/limits/node.ts';
 import type { DetectedDevice, Device } from './device.ts';
 
 /**

@@ -6,7 +6,7 @@ import { AbstractMultiaddrConnection, type SendResult } from '@libp2p/utils';
 import { multiaddr } from '@multiformats/multiaddr';
 import { type Clock, sleep } from '../../util/clock.ts';
 import { assertInvariant, MeshnodeError } from '../../util/errors.ts';
-import { quicLimits } from '../../util/limits.ts';
+import { quicLimits } from '../../util/limits/net.ts';
 import { parseQuicAddress } from './addresses.ts';
 import { QuicMuxer, quicMuxerProtocol } from './muxer.ts';
 import type { NativeConnection } from './native.ts';

@@ -2,7 +2,7 @@
 // library when first asked, never before.
 import { privateKeyToProtobuf } from '@libp2p/crypto/keys';
 import type { PrivateKey } from '@libp2p/interface';
-import { quicLimits } from '../../util/limits.ts';
+import { quicLimits } from '../../util/limits/net.ts';
 import { loadNativeQuic, type NativeClient, type NativeConfig, type NativeServer } from './native.ts';
 
 export class QuicEndpoint {

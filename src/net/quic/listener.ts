@@ -10,7 +10,7 @@ import {
 import type { Multiaddr } from '@multiformats/multiaddr';
 import type { Clock } from '../../util/clock.ts';
 import { MeshnodeError } from '../../util/errors.ts';
-import { quicLimits } from '../../util/limits.ts';
+import { quicLimits } from '../../util/limits/net.ts';
 import { listeningAddresses, parseQuicAddress } from './addresses.ts';
 import { QuicConnection } from './connection.ts';
 import type { QuicEndpoint } from './endpoint.ts';

@@ -3,7 +3,7 @@
 import type { Logger, MessageStreamDirection } from '@libp2p/interface';
 import { AbstractStream, type SendResult } from '@libp2p/utils';
 import type { Uint8ArrayList } from 'uint8arraylist';
-import { quicLimits } from '../../util/limits.ts';
+import { quicLimits } from '../../util/limits/net.ts';
 import type { NativeStream } from './native.ts';
 
 export interface QuicStreamInit {

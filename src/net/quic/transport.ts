@@ -19,7 +19,7 @@ import type { Multiaddr } from '@multiformats/multiaddr';
 import { raceSignal } from '../../util/async.ts';
 import type { Clock } from '../../util/clock.ts';
 import { MeshnodeError } from '../../util/errors.ts';
-import { quicLimits } from '../../util/limits.ts';
+import { quicLimits } from '../../util/limits/net.ts';
 import { parseQuicAddress, type QuicAddress, quicAddresses } from './addresses.ts';
 import { QuicConnection } from './connection.ts';
 import { QuicEndpoint } from './endpoint.ts';

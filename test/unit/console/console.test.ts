@@ -11,7 +11,7 @@ import type { HttpServer } from '../../../src/http/server.ts';
 import { Emitter } from '../../../src/util/async.ts';
 import { systemClock } from '../../../src/util/clock.ts';
 import { MeshnodeError } from '../../../src/util/errors.ts';
-import { apiLimits } from '../../../src/util/limits.ts';
+import { apiLimits } from '../../../src/util/limits/api.ts';
 import { silentLogger } from '../../../src/util/logging.ts';
 import { systemRandom } from '../../../src/util/random.ts';
 

@@ -13,7 +13,7 @@ import {
   waitingCount,
 } from '../../../src/dispatch/admission.ts';
 import { systemClock } from '../../../src/util/clock.ts';
-import { peerLimits, queueLimits } from '../../../src/util/limits.ts';
+import { peerLimits, queueLimits } from '../../../src/util/limits/dispatch.ts';
 import { seededRandom } from '../../../src/util/random.ts';
 
 const ticket = (id: number, priority: Ticket['priority'] = 'interactive', slots = 1): Ticket => ({

@@ -11,7 +11,9 @@ import type { ServedModel } from '../../../src/serving/serving.ts';
 import { Emitter } from '../../../src/util/async.ts';
 import { systemClock } from '../../../src/util/clock.ts';
 import { MeshnodeError } from '../../../src/util/errors.ts';
-import { apiLimits, engineLimits, peerLimits, queueLimits } from '../../../src/util/limits.ts';
+import { apiLimits } from '../../../src/util/limits/api.ts';
+import { peerLimits, queueLimits } from '../../../src/util/limits/dispatch.ts';
+import { engineLimits } from '../../../src/util/limits/engine.ts';
 import { silentLogger } from '../../../src/util/logging.ts';
 import { DoubleEngine, type DoubleEngineKnobs, type DoubleModel } from '../../support/double-engine.ts';
 import { ManualClock } from '../../support/manual-clock.ts';
@@ -512,6 +514,40 @@ describe('a model with two replicas', () => {
     await finish(clock, reading);
     expect(last(reading)).toMatchObject({ code: 'engine_lost', phase: 'during-output' });
     expect(second.asked).toEqual([]);
+  });
+
+  describe('whose reader has nothing before the whole answer', () => {
+    const whole = options({ stream: false, whole: true });
+
+    it('begins anew elsewhere, and nothing of the lost answer is in it', async () => {
+      const { clock, dispatch, second } = await twoReplicas({ crashAfterTokens: 2 });
+      const answer = dispatch.infer(chat(), whole);
+      const reading = new Reading(answer);
+      await finish(clock, reading);
+      expect(reading.text).toBe('from afar');
+      expect(reading.types()).toEqual(['accepted', 'delta', 'delta', 'finish', 'usage', 'end']);
+      expect(answer.route()).toMatchObject({ attempts: 2, peer: 'name of ada' });
+      expect(second.asked).toHaveLength(1);
+    });
+
+    it('is told that tokens had been produced if all are lost', async () => {
+      const { clock, models, dispatch, model } = await twoReplicas({ crashAfterTokens: 2 });
+      models.set({ name: 'demo', digest }, model);
+      dispatch.setRemote(undefined);
+      const reading = new Reading(dispatch.infer(chat(), whole));
+      await finish(clock, reading);
+      expect(reading.types()).toEqual(['accepted', 'error']);
+      expect(last(reading)).toMatchObject({ code: 'engine_lost', phase: 'during-output' });
+    });
+
+    it('ends at the deadline, wherever it has come to', async () => {
+      const { clock, dispatch, second } = await twoReplicas({ tokensPerSecond: 10 });
+      const reading = new Reading(dispatch.infer(chat({ timeoutMs: 350 }), whole));
+      await finish(clock, reading);
+      expect(reading.types()).toEqual(['accepted', 'error']);
+      expect(last(reading)).toMatchObject({ code: 'deadline_exceeded', phase: 'during-output' });
+      expect(second.asked).toEqual([]);
+    });
   });
 
   it('is not asked again if the request itself is at fault', async () => {

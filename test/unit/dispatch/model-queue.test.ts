@@ -1,7 +1,8 @@
 // The queue before one model: turns as promises, what is told of its load, and when refused callers may come back.
 import { describe, expect, it } from 'vitest';
 import { ModelQueue, type Place } from '../../../src/dispatch/model-queue.ts';
-import { apiLimits, peerLimits, queueLimits } from '../../../src/util/limits.ts';
+import { apiLimits } from '../../../src/util/limits/api.ts';
+import { peerLimits, queueLimits } from '../../../src/util/limits/dispatch.ts';
 import { ManualClock } from '../../support/manual-clock.ts';
 import { rejectionOf } from '../../support/thrown.ts';
 

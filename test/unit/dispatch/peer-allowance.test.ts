@@ -7,7 +7,7 @@ import {
   type PeerAllowanceLimits,
 } from '../../../src/dispatch/peer-allowance.ts';
 import { MeshnodeError } from '../../../src/util/errors.ts';
-import { peerLimits } from '../../../src/util/limits.ts';
+import { peerLimits } from '../../../src/util/limits/dispatch.ts';
 import { thrownBy } from '../../support/thrown.ts';
 
 const minuteMs = 60_000;

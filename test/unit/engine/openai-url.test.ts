@@ -2,7 +2,7 @@
 import fc from 'fast-check';
 import { describe, expect, test, vi } from 'vitest';
 import { errorTable } from '../../../src/util/errors.ts';
-import { engineLimits } from '../../../src/util/limits.ts';
+import { engineLimits } from '../../../src/util/limits/engine.ts';
 import { createLogger } from '../../../src/util/logging.ts';
 import { attachDouble, attachTo, onceServer, startDouble } from '../../support/attached.ts';
 import type { DoubleServerKnobs } from '../../support/double-openai-server.ts';

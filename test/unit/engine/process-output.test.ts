@@ -2,7 +2,7 @@ import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { startTicks } from '../../../src/engine/process-facts.ts';
 import { LineSplitter, LogTail } from '../../../src/engine/process-output.ts';
-import { engineLimits } from '../../../src/util/limits.ts';
+import { engineLimits } from '../../../src/util/limits/engine.ts';
 
 function linesOf(chunks: readonly Buffer[]): string[] {
   const lines: string[] = [];

@@ -3,7 +3,7 @@ import os from 'node:os';
 import path from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { openProcessRegistry, type ProcessSystem } from '../../../src/engine/process-registry.ts';
-import { engineLimits } from '../../../src/util/limits.ts';
+import { engineLimits } from '../../../src/util/limits/engine.ts';
 import { silentLogger } from '../../../src/util/logging.ts';
 import { ManualClock } from '../../support/manual-clock.ts';
 

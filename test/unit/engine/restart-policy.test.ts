@@ -1,7 +1,7 @@
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
 import { decideRestart, freshRestartState, type RestartState } from '../../../src/engine/restart-policy.ts';
-import { engineLimits } from '../../../src/util/limits.ts';
+import { engineLimits } from '../../../src/util/limits/engine.ts';
 
 /** Waits of crashes in a row, without any uptime, until the policy gives up. */
 function waitsOfCrashLoop(jitter: number): number[] {

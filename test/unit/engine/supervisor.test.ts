@@ -7,7 +7,7 @@ import {
   supervise,
 } from '../../../src/engine/supervisor.ts';
 import { MeshnodeError } from '../../../src/util/errors.ts';
-import { engineLimits } from '../../../src/util/limits.ts';
+import { engineLimits } from '../../../src/util/limits/engine.ts';
 import { silentLogger } from '../../../src/util/logging.ts';
 import { seededRandom } from '../../../src/util/random.ts';
 import { ManualClock } from '../../support/manual-clock.ts';

@@ -4,7 +4,7 @@ import { EventRules } from '../../../src/inference/event-rules.ts';
 import type { InferenceEvent } from '../../../src/inference/events.ts';
 import { type InferenceRequest, plainOutput } from '../../../src/inference/request.ts';
 import type { MeshnodeError } from '../../../src/util/errors.ts';
-import { eventLimits } from '../../../src/util/limits.ts';
+import { eventLimits } from '../../../src/util/limits/inference.ts';
 import { lawfulAnswers } from '../../support/inference-arbitraries.ts';
 
 const envelope = {

@@ -4,7 +4,7 @@ import { describe, expect, it } from 'vitest';
 import type { DeltaEvent, InferenceEvent } from '../../../src/inference/events.ts';
 import { decodeFrame, encodeFrame, FrameReader, type InferFrame } from '../../../src/inference/frames.ts';
 import { MeshnodeError } from '../../../src/util/errors.ts';
-import { eventLimits, frameLimits } from '../../../src/util/limits.ts';
+import { eventLimits, frameLimits } from '../../../src/util/limits/inference.ts';
 import { chunkSizes, chunksOf } from '../../support/chunks.ts';
 import { frameFromJson } from '../../support/frame-json.ts';
 import { events } from '../../support/inference-arbitraries.ts';

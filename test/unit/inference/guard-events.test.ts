@@ -4,7 +4,7 @@ import type { InferenceEvent } from '../../../src/inference/events.ts';
 import { guardEvents } from '../../../src/inference/guard-events.ts';
 import { type ChatRequest, plainOutput } from '../../../src/inference/request.ts';
 import { MeshnodeError } from '../../../src/util/errors.ts';
-import { eventLimits } from '../../../src/util/limits.ts';
+import { eventLimits } from '../../../src/util/limits/inference.ts';
 import { silentLogger } from '../../../src/util/logging.ts';
 import { lawfulAnswers } from '../../support/inference-arbitraries.ts';
 

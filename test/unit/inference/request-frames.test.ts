@@ -7,7 +7,7 @@ import {
   RequestAssembler,
   requestToFrames,
 } from '../../../src/inference/request-frames.ts';
-import { frameLimits } from '../../../src/util/limits.ts';
+import { frameLimits } from '../../../src/util/limits/inference.ts';
 import { chunkSizes, chunksOf } from '../../support/chunks.ts';
 import { requests } from '../../support/inference-arbitraries.ts';
 

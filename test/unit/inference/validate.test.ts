@@ -4,7 +4,7 @@ import { describe, expect, it } from 'vitest';
 import { type ChatRequest, plainOutput } from '../../../src/inference/request.ts';
 import { parseInferenceRequest } from '../../../src/inference/validate.ts';
 import { MeshnodeError } from '../../../src/util/errors.ts';
-import { requestLimits } from '../../../src/util/limits.ts';
+import { requestLimits } from '../../../src/util/limits/inference.ts';
 import { requests } from '../../support/inference-arbitraries.ts';
 
 const chat: ChatRequest = {

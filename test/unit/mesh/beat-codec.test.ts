@@ -3,7 +3,7 @@ import { describe, expect, it } from 'vitest';
 import type { MeshMessage } from '../../../src/mesh/message.ts';
 import { encodeMessage, readMessage } from '../../../src/mesh/message-codec.ts';
 import type { ModelLoad } from '../../../src/mesh/model-load.ts';
-import { beatLimits, recordLimits } from '../../../src/util/limits.ts';
+import { beatLimits, recordLimits } from '../../../src/util/limits/mesh.ts';
 import { Message, type MessageMessage, type ModelLoadMessage } from '../../../src/wire/mesh-messages.ts';
 import { peerIds } from '../../support/mesh-arbitraries.ts';
 import { thrownBy } from '../../support/thrown.ts';

@@ -2,7 +2,7 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { type DemandReport, LocalDemand, meshDemand } from '../../../src/mesh/demand.ts';
-import { demandLimits } from '../../../src/util/limits.ts';
+import { demandLimits } from '../../../src/util/limits/mesh.ts';
 
 const nowMs = Date.UTC(2026, 0, 1);
 const { halfLifeMs, lifeMs, requestsPerOrigin, unwitnessedRequests, witnessFactor } = demandLimits;

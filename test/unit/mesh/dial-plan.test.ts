@@ -1,7 +1,7 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { DialPlan } from '../../../src/mesh/dial-plan.ts';
-import { meshLimits } from '../../../src/util/limits.ts';
+import { meshLimits } from '../../../src/util/limits/mesh.ts';
 
 const addressOf = (peer: string, port = 1): string[] => [`/ip4/192.0.2.${peer.length}/tcp/${port}`];
 

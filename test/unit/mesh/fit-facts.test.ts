@@ -5,7 +5,8 @@ import { type LocalFacts, noFacts, type PeerRecord, type RecordModel } from '../
 import { encodeRecord, readRecord } from '../../../src/mesh/record-codec.ts';
 import { peerIdOf } from '../../../src/trust/keys.ts';
 import { type Role, roles } from '../../../src/trust/roles.ts';
-import { recordLimits as limits, trustLimits } from '../../../src/util/limits.ts';
+import { recordLimits as limits } from '../../../src/util/limits/mesh.ts';
+import { trustLimits } from '../../../src/util/limits/trust.ts';
 import { localFacts } from '../../support/mesh-arbitraries.ts';
 
 const signer = new Uint8Array(32).fill(7);

@@ -7,7 +7,7 @@ import type { ModelLoad } from '../../../src/mesh/model-load.ts';
 import { Outbox } from '../../../src/mesh/outbox.ts';
 import { Sessions } from '../../../src/mesh/sessions.ts';
 import { type PeerId, peerIdOf } from '../../../src/trust/keys.ts';
-import { beatLimits, meshLimits } from '../../../src/util/limits.ts';
+import { beatLimits, meshLimits } from '../../../src/util/limits/mesh.ts';
 import { seededRandom } from '../../../src/util/random.ts';
 import { type TestMember, TestMembers } from '../../support/test-members.ts';
 

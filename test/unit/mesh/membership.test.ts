@@ -5,7 +5,7 @@ import { OwnRecord } from '../../../src/mesh/own-record.ts';
 import { noFacts, type PeerRecord } from '../../../src/mesh/record.ts';
 import { issueCertificate } from '../../../src/trust/certificate.ts';
 import { KeyPair } from '../../../src/trust/keys.ts';
-import { meshLimits } from '../../../src/util/limits.ts';
+import { meshLimits } from '../../../src/util/limits/mesh.ts';
 import { type TestMember, TestMembers } from '../../support/test-members.ts';
 
 const minuteMs = 60_000;

@@ -2,7 +2,7 @@ import { describe, expect, it } from 'vitest';
 import { OwnRecord } from '../../../src/mesh/own-record.ts';
 import { noFacts } from '../../../src/mesh/record.ts';
 import { readRecord } from '../../../src/mesh/record-codec.ts';
-import { meshLimits, recordLimits } from '../../../src/util/limits.ts';
+import { meshLimits, recordLimits } from '../../../src/util/limits/mesh.ts';
 import { seededRandom } from '../../../src/util/random.ts';
 import { TestMesh } from '../../support/test-mesh.ts';
 

@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { Probes } from '../../../src/mesh/probes.ts';
-import { beatLimits } from '../../../src/util/limits.ts';
+import { beatLimits } from '../../../src/util/limits/mesh.ts';
 
 const nonce = Uint8Array.of(1, 2, 3);
 

@@ -1,6 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { Pulse, type Silence } from '../../../src/mesh/pulse.ts';
-import { beatLimits, pathLimits } from '../../../src/util/limits.ts';
+import { beatLimits } from '../../../src/util/limits/mesh.ts';
+import { pathLimits } from '../../../src/util/limits/net.ts';
 
 const peer = '12D3KooWPulse';
 const newPulse = (): Pulse => new Pulse(peer, 0);

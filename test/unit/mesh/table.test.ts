@@ -10,7 +10,7 @@ import { type Envelope, seal } from '../../../src/trust/envelope.ts';
 import { KeyPair, keyText } from '../../../src/trust/keys.ts';
 import { MeshTrust } from '../../../src/trust/mesh-trust.ts';
 import type { Role } from '../../../src/trust/roles.ts';
-import { meshLimits, recordLimits } from '../../../src/util/limits.ts';
+import { meshLimits, recordLimits } from '../../../src/util/limits/mesh.ts';
 import { seededRandom } from '../../../src/util/random.ts';
 import { memoisedCheck } from '../../support/test-mesh.ts';
 import { thrownBy } from '../../support/thrown.ts';

@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { combineDigests, ModelDigests } from '../../../src/models/digest.ts';
 import { DigestCache } from '../../../src/models/digest-cache.ts';
-import { nodeLimits } from '../../../src/util/limits.ts';
+import { nodeLimits } from '../../../src/util/limits/node.ts';
 import { type Logger, silentLogger } from '../../../src/util/logging.ts';
 import { temporaryFolder } from '../../support/temporary-folder.ts';
 

@@ -4,7 +4,7 @@ import { describe, expect, it } from 'vitest';
 import type { Gguf } from '../../../src/models/gguf.ts';
 import { parseGguf, readGguf } from '../../../src/models/gguf-reader.ts';
 import { MeshnodeError } from '../../../src/util/errors.ts';
-import { ggufLimits } from '../../../src/util/limits.ts';
+import { ggufLimits } from '../../../src/util/limits/models.ts';
 import {
   array,
   memorySource,

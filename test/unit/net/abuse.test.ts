@@ -10,7 +10,7 @@ import { InboundStreams } from '../../../src/net/inbound-streams.ts';
 import type { Gate } from '../../../src/net/network.ts';
 import { protocols } from '../../../src/trust/gate.ts';
 import { sleep, systemClock } from '../../../src/util/clock.ts';
-import { netLimits } from '../../../src/util/limits.ts';
+import { netLimits } from '../../../src/util/limits/net.ts';
 import { silentLogger } from '../../../src/util/logging.ts';
 import { systemRandom } from '../../../src/util/random.ts';
 import { hurriedClock } from '../../support/hurried-clock.ts';

@@ -7,7 +7,7 @@ import {
   type ListeningSockets,
   requireAnnounceable,
 } from '../../../src/net/addresses.ts';
-import { netLimits } from '../../../src/util/limits.ts';
+import { netLimits } from '../../../src/util/limits/net.ts';
 import { thrownBy } from '../../support/thrown.ts';
 
 const loopback = [on('lo', '127.0.0.1', true), on('lo', '::1', true)];

@@ -3,7 +3,7 @@ import { describe, expect, it } from 'vitest';
 import { DialBackoff, Dialer } from '../../../src/net/dialer.ts';
 import { KeyPair } from '../../../src/trust/keys.ts';
 import { MeshnodeError } from '../../../src/util/errors.ts';
-import { netLimits } from '../../../src/util/limits.ts';
+import { netLimits } from '../../../src/util/limits/net.ts';
 import { ManualClock } from '../../support/manual-clock.ts';
 import { rejectionOf } from '../../support/thrown.ts';
 

@@ -12,7 +12,7 @@ import type { LinkEvent } from '../../../src/net/network.ts';
 import { protocols } from '../../../src/trust/gate.ts';
 import { KeyPair } from '../../../src/trust/keys.ts';
 import { systemClock } from '../../../src/util/clock.ts';
-import { netLimits } from '../../../src/util/limits.ts';
+import { netLimits } from '../../../src/util/limits/net.ts';
 import { systemRandom } from '../../../src/util/random.ts';
 import { startDelayedTcp, startDelayedUdp } from '../../support/delayed-link.ts';
 import { stockNode } from '../../support/stock-libp2p.ts';

@@ -16,7 +16,7 @@ import type { Libp2pHost } from '../../../src/net/host.ts';
 import { pingProtocol } from '../../../src/net/ping.ts';
 import { KeyPair } from '../../../src/trust/keys.ts';
 import { sleep, systemClock } from '../../../src/util/clock.ts';
-import { netLimits } from '../../../src/util/limits.ts';
+import { netLimits } from '../../../src/util/limits/net.ts';
 import { systemRandom } from '../../../src/util/random.ts';
 import { hurriedClock } from '../../support/hurried-clock.ts';
 import { stockNode } from '../../support/stock-libp2p.ts';

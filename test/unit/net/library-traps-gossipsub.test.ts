@@ -9,7 +9,7 @@ import { GossipsubBroadcast } from '../../../src/mesh/gossipsub-broadcast.ts';
 import { gossipsubProtocol } from '../../../src/mesh/gossipsub-peers.ts';
 import type { Libp2pHost } from '../../../src/net/host.ts';
 import { sleep, systemClock } from '../../../src/util/clock.ts';
-import { gossipsubLimits } from '../../../src/util/limits.ts';
+import { gossipsubLimits } from '../../../src/util/limits/mesh.ts';
 import { silentLogger } from '../../../src/util/logging.ts';
 import { delimit } from '../../../src/wire/framing.ts';
 import { stockNode } from '../../support/stock-libp2p.ts';

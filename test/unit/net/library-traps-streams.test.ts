@@ -8,7 +8,7 @@ import type { PeerStream } from '../../../src/net/network.ts';
 import { StreamPool } from '../../../src/net/stream-pool.ts';
 import { protocols } from '../../../src/trust/gate.ts';
 import { sleep, systemClock } from '../../../src/util/clock.ts';
-import { netLimits } from '../../../src/util/limits.ts';
+import { netLimits } from '../../../src/util/limits/net.ts';
 import { silentLogger } from '../../../src/util/logging.ts';
 import { delimit } from '../../../src/wire/framing.ts';
 import { type DelayedLink, startDelayedTcp } from '../../support/delayed-link.ts';

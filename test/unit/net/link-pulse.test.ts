@@ -5,7 +5,7 @@ import { createHost } from '../../../src/net/host.ts';
 import { LinkPulse } from '../../../src/net/link-pulse.ts';
 import { raceSignal } from '../../../src/util/async.ts';
 import { MeshnodeError } from '../../../src/util/errors.ts';
-import { netLimits } from '../../../src/util/limits.ts';
+import { netLimits } from '../../../src/util/limits/net.ts';
 import { silentLogger } from '../../../src/util/logging.ts';
 import { systemRandom } from '../../../src/util/random.ts';
 import { startDelayedTcp } from '../../support/delayed-link.ts';

@@ -2,7 +2,7 @@ import type { Connection } from '@libp2p/interface';
 import { describe, expect, it } from 'vitest';
 import { doubtfulBeside, type LinkedConnection, Links } from '../../../src/net/links.ts';
 import type { Link } from '../../../src/net/network.ts';
-import { netLimits } from '../../../src/util/limits.ts';
+import { netLimits } from '../../../src/util/limits/net.ts';
 import { silentLogger } from '../../../src/util/logging.ts';
 
 const justOlderMs = netLimits.twinLinksMs + 1;

@@ -4,7 +4,7 @@ import { describe, expect, it } from 'vitest';
 import { LinkRtt } from '../../../src/net/link-rtt.ts';
 import type { PathKind } from '../../../src/net/network.ts';
 import { PathPolicy } from '../../../src/net/path-policy.ts';
-import { pathLimits } from '../../../src/util/limits.ts';
+import { pathLimits } from '../../../src/util/limits/net.ts';
 
 const peer = 'peer';
 const both: readonly PathKind[] = ['tcp', 'quic'];

@@ -3,7 +3,7 @@ import type { Stream } from '@libp2p/interface';
 import { afterEach, describe, expect, it } from 'vitest';
 import { MuxedStream } from '../../../src/net/peer-stream.ts';
 import { sleep, systemClock } from '../../../src/util/clock.ts';
-import { netLimits } from '../../../src/util/limits.ts';
+import { netLimits } from '../../../src/util/limits/net.ts';
 import { servedStream, stockPair, testProtocol } from '../../support/stock-libp2p.ts';
 import { rejectionOf } from '../../support/thrown.ts';
 

@@ -3,7 +3,7 @@ import { describe, expect, it } from 'vitest';
 import type { PeerStream } from '../../../src/net/network.ts';
 import { echo, RepeatedPing, roundTripMs } from '../../../src/net/ping.ts';
 import { protocols } from '../../../src/trust/gate.ts';
-import { netLimits } from '../../../src/util/limits.ts';
+import { netLimits } from '../../../src/util/limits/net.ts';
 import { seededRandom } from '../../../src/util/random.ts';
 import { ManualClock } from '../../support/manual-clock.ts';
 import { memoryStreams } from '../../support/memory-stream.ts';

@@ -3,7 +3,7 @@ import { describe, expect, it } from 'vitest';
 import type { PeerStream } from '../../../src/net/network.ts';
 import { ServedProtocols } from '../../../src/net/served-protocols.ts';
 import { protocols } from '../../../src/trust/gate.ts';
-import { netLimits } from '../../../src/util/limits.ts';
+import { netLimits } from '../../../src/util/limits/net.ts';
 import { silentLogger } from '../../../src/util/logging.ts';
 import { ManualClock } from '../../support/manual-clock.ts';
 import { type MemoryStream, memoryStreams } from '../../support/memory-stream.ts';

@@ -1,7 +1,7 @@
 // How many spare streams are kept: what a burst teaches, and how it is forgotten.
 import { describe, expect, it } from 'vitest';
 import { SpareTarget } from '../../../src/net/spare-target.ts';
-import { poolLimits } from '../../../src/util/limits.ts';
+import { poolLimits } from '../../../src/util/limits/net.ts';
 
 describe('the number of spares', () => {
   it('is none before the first use, and one as long as there is any', () => {

@@ -7,7 +7,7 @@ import { type ProtocolId, protocols } from '../../../src/trust/gate.ts';
 import type { PeerId } from '../../../src/trust/keys.ts';
 import { sleep } from '../../../src/util/clock.ts';
 import { MeshnodeError } from '../../../src/util/errors.ts';
-import { poolLimits } from '../../../src/util/limits.ts';
+import { poolLimits } from '../../../src/util/limits/net.ts';
 import { silentLogger } from '../../../src/util/logging.ts';
 import { ManualClock } from '../../support/manual-clock.ts';
 import { rejectionOf } from '../../support/thrown.ts';

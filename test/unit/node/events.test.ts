@@ -6,7 +6,7 @@ import { EventLog, type NumberedEvent } from '../../../src/node/events.ts';
 import { modelReporter } from '../../../src/node/model-events.ts';
 import type { ModelStatus } from '../../../src/serving/model-status.ts';
 import { MeshnodeError } from '../../../src/util/errors.ts';
-import { nodeLimits } from '../../../src/util/limits.ts';
+import { nodeLimits } from '../../../src/util/limits/node.ts';
 import { silentLogger } from '../../../src/util/logging.ts';
 import { ManualClock } from '../../support/manual-clock.ts';
 

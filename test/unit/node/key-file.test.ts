@@ -16,7 +16,7 @@ import {
   revokeKey,
 } from '../../../src/node/key-file.ts';
 import { systemClock } from '../../../src/util/clock.ts';
-import { nodeLimits } from '../../../src/util/limits.ts';
+import { nodeLimits } from '../../../src/util/limits/node.ts';
 import { seededRandom, systemRandom } from '../../../src/util/random.ts';
 import { hurriedClock } from '../../support/hurried-clock.ts';
 import { ManualClock } from '../../support/manual-clock.ts';

@@ -3,7 +3,7 @@ import { describe, expect, it } from 'vitest';
 import { measureThroughput, serveMeasure } from '../../../src/node/measure.ts';
 import { protocols } from '../../../src/trust/gate.ts';
 import { systemClock } from '../../../src/util/clock.ts';
-import { measureLimits } from '../../../src/util/limits.ts';
+import { measureLimits } from '../../../src/util/limits/node.ts';
 import { type InProcessNetwork, InProcessNetworks } from '../../support/in-process-network.ts';
 import { rejectionOf } from '../../support/thrown.ts';
 

@@ -4,7 +4,7 @@ import type { ListedModel } from '../../../src/dispatch/model-directory.ts';
 import type { MemberView } from '../../../src/mesh/membership.ts';
 import { meshSummary } from '../../../src/node/mesh-summary.ts';
 import { PeerWatch } from '../../../src/node/peer-watch.ts';
-import { nodeLimits } from '../../../src/util/limits.ts';
+import { nodeLimits } from '../../../src/util/limits/node.ts';
 import { memberView } from '../../support/member-view.ts';
 
 const watch = new PeerWatch({ self: 'me', members: () => [], tell: () => {} });

@@ -6,7 +6,7 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { findKey } from '../../../src/http/guards.ts';
 import { createKey, keyFilePath, revokeKey } from '../../../src/node/key-file.ts';
 import { NodeKeys } from '../../../src/node/node-keys.ts';
-import { nodeLimits } from '../../../src/util/limits.ts';
+import { nodeLimits } from '../../../src/util/limits/node.ts';
 import { createLogger, silentLogger } from '../../../src/util/logging.ts';
 import { systemRandom } from '../../../src/util/random.ts';
 import { ManualClock } from '../../support/manual-clock.ts';

@@ -2,7 +2,7 @@
 import { describe, expect, it } from 'vitest';
 import { PeerContacts } from '../../../src/node/peer-contacts.ts';
 import { MeshnodeError } from '../../../src/util/errors.ts';
-import { nodeLimits } from '../../../src/util/limits.ts';
+import { nodeLimits } from '../../../src/util/limits/node.ts';
 import { ManualClock } from '../../support/manual-clock.ts';
 
 const attempts = [{ address: '/ip4/192.0.2.1/tcp/1', reason: 'connect ECONNREFUSED' }];

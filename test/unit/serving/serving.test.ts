@@ -8,7 +8,7 @@ import type { ServingPorts } from '../../../src/serving/ports.ts';
 import { Serving, type ServingComponents } from '../../../src/serving/serving.ts';
 import { Emitter } from '../../../src/util/async.ts';
 import { MeshnodeError } from '../../../src/util/errors.ts';
-import { engineLimits } from '../../../src/util/limits.ts';
+import { engineLimits } from '../../../src/util/limits/engine.ts';
 import { createLogger, silentLogger } from '../../../src/util/logging.ts';
 import { DoubleEngine, DoubleModel, defaultEngineKnobs } from '../../support/double-engine.ts';
 import { ManualClock } from '../../support/manual-clock.ts';

@@ -11,7 +11,7 @@ import { seal } from '../../../src/trust/envelope.ts';
 import { checkSignature, type KeyPair, type SignatureCheck } from '../../../src/trust/keys.ts';
 import type { Role } from '../../../src/trust/roles.ts';
 import { MeshnodeError } from '../../../src/util/errors.ts';
-import { trustLimits } from '../../../src/util/limits.ts';
+import { trustLimits } from '../../../src/util/limits/trust.ts';
 import {
   Acceptance,
   Grant,

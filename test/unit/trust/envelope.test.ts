@@ -10,7 +10,7 @@ import {
 } from '../../../src/trust/envelope.ts';
 import { checkSignature, keyText } from '../../../src/trust/keys.ts';
 import { MeshnodeError } from '../../../src/util/errors.ts';
-import { trustLimits } from '../../../src/util/limits.ts';
+import { trustLimits } from '../../../src/util/limits/trust.ts';
 import { Envelope as Message } from '../../../src/wire/trust-messages.ts';
 import { keyNamed } from '../../support/test-mesh.ts';
 import { thrownBy } from '../../support/thrown.ts';

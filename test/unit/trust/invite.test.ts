@@ -4,7 +4,7 @@ import { describe, expect, it } from 'vitest';
 import { createInvite, type InviteOptions, parseToken, redeem } from '../../../src/trust/invite.ts';
 import { keyText } from '../../../src/trust/keys.ts';
 import { MeshnodeError } from '../../../src/util/errors.ts';
-import { trustLimits } from '../../../src/util/limits.ts';
+import { trustLimits } from '../../../src/util/limits/trust.ts';
 import { seededRandom } from '../../../src/util/random.ts';
 import { Token as Message } from '../../../src/wire/trust-messages.ts';
 import { dayMs, keyNamed, madeMs, minuteMs, TestMesh } from '../../support/test-mesh.ts';

@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { seal } from '../../../src/trust/envelope.ts';
-import { trustLimits } from '../../../src/util/limits.ts';
+import { trustLimits } from '../../../src/util/limits/trust.ts';
 import { dayMs, madeMs, minuteMs, type TestMember, TestMesh, verdict } from '../../support/test-mesh.ts';
 import { thrownBy } from '../../support/thrown.ts';
 

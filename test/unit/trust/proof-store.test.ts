@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { ProofStore } from '../../../src/trust/proof-store.ts';
 import { isRedemption, type Use } from '../../../src/trust/proofs.ts';
-import { trustLimits } from '../../../src/util/limits.ts';
+import { trustLimits } from '../../../src/util/limits/trust.ts';
 import { madeMs, minuteMs, TestMesh } from '../../support/test-mesh.ts';
 
 const mesh = new TestMesh();

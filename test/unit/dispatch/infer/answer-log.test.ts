@@ -2,7 +2,7 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { AnswerLog } from '../../../../src/dispatch/infer/answer-log.ts';
-import { netLimits } from '../../../../src/util/limits.ts';
+import { netLimits } from '../../../../src/util/limits/net.ts';
 
 const frameBytes = 36;
 const size = frameBytes + netLimits.pieceBytes;

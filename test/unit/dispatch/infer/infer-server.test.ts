@@ -10,7 +10,9 @@ import { encodeFrame, type InferFrame } from '../../../../src/inference/frames.t
 import type { ChatRequest } from '../../../../src/inference/request.ts';
 import { requestToFrames } from '../../../../src/inference/request-frames.ts';
 import { protocols } from '../../../../src/trust/gate.ts';
-import { frameLimits, inferLimits, netLimits, poolLimits } from '../../../../src/util/limits.ts';
+import { inferLimits } from '../../../../src/util/limits/dispatch.ts';
+import { frameLimits } from '../../../../src/util/limits/inference.ts';
+import { netLimits, poolLimits } from '../../../../src/util/limits/net.ts';
 import { type AnswerScript, chatRequest, InferPair, until } from '../../../support/infer-pair.ts';
 import { keyOf, RawEnd } from '../../../support/infer-raw.ts';
 import { ManualClock } from '../../../support/manual-clock.ts';

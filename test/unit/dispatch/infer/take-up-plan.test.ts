@@ -5,7 +5,8 @@ import { TakeUpPlan } from '../../../../src/dispatch/infer/take-up-plan.ts';
 import type { InferenceEvent } from '../../../../src/inference/events.ts';
 import { sleep } from '../../../../src/util/clock.ts';
 import { MeshnodeError } from '../../../../src/util/errors.ts';
-import { inferLimits, netLimits } from '../../../../src/util/limits.ts';
+import { inferLimits } from '../../../../src/util/limits/dispatch.ts';
+import { netLimits } from '../../../../src/util/limits/net.ts';
 import {
   chatRequest,
   collected,

@@ -12,7 +12,7 @@ import type { PeerStream } from '../../../../src/net/network.ts';
 import { protocols } from '../../../../src/trust/gate.ts';
 import { Emitter } from '../../../../src/util/async.ts';
 import { MeshnodeError } from '../../../../src/util/errors.ts';
-import { beatLimits } from '../../../../src/util/limits.ts';
+import { beatLimits } from '../../../../src/util/limits/mesh.ts';
 import { silentLogger } from '../../../../src/util/logging.ts';
 import { systemRandom } from '../../../../src/util/random.ts';
 import { ManualClock } from '../../../support/manual-clock.ts';

@@ -17,7 +17,7 @@ import { KeyPair, type PeerId } from '../../../../src/trust/keys.ts';
 import { Emitter } from '../../../../src/util/async.ts';
 import { systemClock } from '../../../../src/util/clock.ts';
 import { MeshnodeError } from '../../../../src/util/errors.ts';
-import { routeLimits } from '../../../../src/util/limits.ts';
+import { routeLimits } from '../../../../src/util/limits/dispatch.ts';
 import { silentLogger } from '../../../../src/util/logging.ts';
 import { seededRandom, systemRandom } from '../../../../src/util/random.ts';
 import { RouteAnswer } from '../../../../src/wire/route-messages.ts';

@@ -12,7 +12,7 @@ import {
 } from '../../../../src/engine/hardware/cgroup.ts';
 import { parseMemAvailable } from '../../../../src/engine/hardware/meminfo.ts';
 import { parseNvidiaSmi } from '../../../../src/engine/hardware/nvidia-smi.ts';
-import { hardwareLimits } from '../../../../src/util/limits.ts';
+import { hardwareLimits } from '../../../../src/util/limits/engine.ts';
 
 const MiB = 2 ** 20;
 const GiB = 2 ** 30;

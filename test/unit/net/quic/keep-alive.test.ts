@@ -4,7 +4,7 @@ import type { Connection, Libp2p } from '@libp2p/interface';
 import { createLibp2p } from 'libp2p';
 import { expect, it, onTestFinished } from 'vitest';
 import { sleep, systemClock } from '../../../../src/util/clock.ts';
-import { quicLimits } from '../../../../src/util/limits.ts';
+import { quicLimits } from '../../../../src/util/limits/net.ts';
 import { type DelayedUdp, startDelayedUdp } from '../../../support/delayed-link.ts';
 import { connectQuicHosts, portOf, quicAddress, quicHostOptions } from '../../../support/quic-host.ts';
 

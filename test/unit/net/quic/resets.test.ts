@@ -1,6 +1,6 @@
 // However a stream breaks, both sides see an error: for reads, and for writes. An end is what the peer said.
 import { describe, expect, it } from 'vitest';
-import { quicLimits } from '../../../../src/util/limits.ts';
+import { quicLimits } from '../../../../src/util/limits/net.ts';
 import { connectQuicHosts, type QuicKind } from '../../../support/quic-host.ts';
 import { closing, readToEnd, send } from '../../../support/stream-ends.ts';
 import { startUdpRelay, type UdpRelay } from '../../../support/udp-relay.ts';

@@ -1,5 +1,5 @@
 import { expect, it } from 'vitest';
-import { quicLimits } from '../../../../src/util/limits.ts';
+import { quicLimits } from '../../../../src/util/limits/net.ts';
 import { connectQuicHosts, type QuicKind } from '../../../support/quic-host.ts';
 import { libp2pEnds, mostGrownBytes, runSlowReader, shortPause } from '../../../support/slow-reader.ts';
 

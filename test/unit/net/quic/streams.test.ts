@@ -1,7 +1,7 @@
 // What goes into one end of a stream comes out of the other, in every shape; and how many streams there may be.
 import type { Stream } from '@libp2p/interface';
 import { describe, expect, it } from 'vitest';
-import { quicLimits } from '../../../../src/util/limits.ts';
+import { quicLimits } from '../../../../src/util/limits/net.ts';
 import { seededRandom } from '../../../../src/util/random.ts';
 import { connectQuicHosts, type QuicKind } from '../../../support/quic-host.ts';
 import { closing, readToEnd, send, sendAll } from '../../../support/stream-ends.ts';
