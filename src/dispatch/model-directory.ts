@@ -25,7 +25,8 @@ export class ModelDirectory {
 
   constructor(replicas: readonly Replica[]) {
     this.#all = replicas;
-    this.#names = new ModelNames(replicas.filter(isUsable));
+    const own = replicas.find(({ where }) => where === 'local')?.peerId;
+    this.#names = new ModelNames(replicas.filter(isUsable), own);
     this.#listed = this.#names.list().map(listed);
   }
 
@@ -44,7 +45,9 @@ export class ModelDirectory {
    * every replica failed.
    */
   replicasOf(target: ModelTarget): readonly Replica[] {
-    const found = this.#names.resolve(target.name)?.replicas ?? [];
+    const exact = target.digest === undefined ? [] : [`${target.name}@${target.digest}`];
+    const [model] = [...exact, target.name].flatMap((name) => this.#names.resolve(name) ?? []);
+    const found = model?.replicas ?? [];
     const matching = found.filter((replica) => hasDigest(replica, target.digest));
     return matching.length > 0 ? matching : this.#none(target, found);
   }

@@ -34,10 +34,13 @@ export class ModelNames<Replica extends NamedReplica> {
   readonly #namesakes: ReadonlyMap<string, readonly Candidate<Replica>[]>;
   readonly #models = new Map<Candidate<Replica>, MeshModel<Replica>>();
 
-  /** The names of everything that is served. The order of `replicas` makes no difference. */
-  constructor(replicas: readonly Replica[]) {
+  /**
+   * The names of everything that is served. The order of `replicas` makes no difference. `own`: a plain name means the
+   * file that this node has itself, whatever others say they have; before its digest is known that is not said of it.
+   */
+  constructor(replicas: readonly Replica[], own: PeerId = '') {
     const byName = Map.groupBy(replicas, ({ name }) => name);
-    this.#namesakes = new Map([...byName].map(([name, namesakes]) => [name, candidates(namesakes)]));
+    this.#namesakes = new Map([...byName].map(([name, namesakes]) => [name, candidates(namesakes, own)]));
     for (const [name, group] of this.#namesakes) {
       for (const candidate of group) {
         // A name that reads like a qualified one of another model is that model's.
@@ -54,8 +57,8 @@ export class ModelNames<Replica extends NamedReplica> {
   }
 
   /**
-   * The model that answers to `name`: a plain name (the digest with most replicas), `name@` and eight or more digits
-   * of a digest, or `name@` and a peer id for a model without one.
+   * The model that answers to `name`: a plain name (this node's own digest, else the one with most replicas), `name@`
+   * and eight or more digits of a digest, or `name@` and a peer id for a model without one.
    */
   resolve(name: string): MeshModel<Replica> | undefined {
     const found = this.#qualified(name) ?? this.#namesakes.get(name)?.[0];
@@ -74,8 +77,11 @@ export class ModelNames<Replica extends NamedReplica> {
   }
 }
 
-/** The models among replicas of one name: digests, the most served first, then nodes whose digest is unknown. */
-function candidates<Replica extends NamedReplica>(namesakes: readonly Replica[]): Candidate<Replica>[] {
+/** The models among replicas of one name: digests, own before the most served, then nodes whose digest is unknown. */
+function candidates<Replica extends NamedReplica>(
+  namesakes: readonly Replica[],
+  own: PeerId,
+): Candidate<Replica>[] {
   const unknown = onePerPeer(namesakes.filter(({ digest }) => digest === undefined));
   const known = Map.groupBy(namesakes, ({ digest }) => digest);
   const byDigest = [...known].flatMap(([digest, sameFile]) => {
@@ -84,7 +90,14 @@ function candidates<Replica extends NamedReplica>(namesakes: readonly Replica[])
       ? []
       : [{ digest, replicas: [first, ...others] as const }];
   });
-  byDigest.sort((a, b) => b.replicas.length - a.replicas.length || (a.digest < b.digest ? -1 : 1));
+  const isOwn = (candidate: Candidate<Replica>): boolean =>
+    candidate.replicas.some(({ peerId }) => peerId === own);
+  byDigest.sort(
+    (a, b) =>
+      Number(isOwn(b)) - Number(isOwn(a)) ||
+      b.replicas.length - a.replicas.length ||
+      (a.digest < b.digest ? -1 : 1),
+  );
   return [...byDigest, ...unknown.map((replica) => ({ digest: undefined, replicas: [replica] as const }))];
 }
 

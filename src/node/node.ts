@@ -8,7 +8,6 @@ import type { ManagedMesh } from '../console/mesh-port.ts';
 import { type ModelView, modelView, type NodeStatus } from '../console/status.ts';
 import { Dispatcher } from '../dispatch/dispatch.ts';
 import type { Hardware } from '../engine/hardware/device.ts';
-import { normaliseUrl } from '../engine/openai-url.ts';
 import { hashedKey } from '../http/guards.ts';
 import type { HttpServer } from '../http/server.ts';
 import { LocalDemand } from '../mesh/demand.ts';
@@ -17,16 +16,15 @@ import { parseReference } from '../models/reference.ts';
 import { Serving } from '../serving/serving.ts';
 import type { KeyPair } from '../trust/keys.ts';
 import { background } from '../util/async.ts';
-import { type Clock, sleep } from '../util/clock.ts';
-import { asMeshnodeError, MeshnodeError } from '../util/errors.ts';
-import { engineLimits } from '../util/limits/engine.ts';
+import type { Clock } from '../util/clock.ts';
+import { MeshnodeError } from '../util/errors.ts';
 import { nodeLimits } from '../util/limits/node.ts';
 import type { Logger } from '../util/logging.ts';
 import type { Random } from '../util/random.ts';
 import type { Environment } from './config.ts';
 import type { NodeConfig } from './config-schema.ts';
 import { type DataFolder, openDataFolder } from './data-folder.ts';
-import { EventLog, errorFields } from './events.ts';
+import { EventLog } from './events.ts';
 import type { FactsSource } from './local-facts.ts';
 import { machineParts, type NodeParts, type PartsContext } from './machine-parts.ts';
 import type { MeshDesk } from './mesh-desk.ts';
@@ -36,6 +34,7 @@ import { modelReporter } from './model-events.ts';
 import { NodeKeys } from './node-keys.ts';
 import { readToken } from './token-file.ts';
 import { version } from './version.ts';
+import { WantedModels } from './wanted-models.ts';
 
 export interface NodeOptions {
   readonly config: NodeConfig;
@@ -112,6 +111,7 @@ class MeshNode implements RunningNode {
   readonly #config: NodeConfig;
   readonly #components: NodeComponents;
   readonly #dispatch: Dispatcher;
+  readonly #wanted: WantedModels;
   readonly #demand = new LocalDemand();
   readonly #startedMs: number;
   readonly #stopping = new AbortController();
@@ -146,6 +146,8 @@ class MeshNode implements RunningNode {
     this.name = config.name ?? machineName();
     this.events = components.events ?? new EventLog(clock, log);
     this.serving = new Serving({ clock, log, ...parts }, servingOptions(config));
+    const stopping = this.#stopping.signal;
+    this.#wanted = new WantedModels({ clock, log, serving: this.serving, events: this.events, stopping });
     this.#dispatch = new Dispatcher({
       clock,
       log,
@@ -239,12 +241,7 @@ class MeshNode implements RunningNode {
     });
     this.#hardwareLook = this.#detectHardware();
     this.#inBackground('hardware', this.#hardwareLook);
-    for (const url of new Set(this.#config.attach.map(normaliseUrl))) {
-      this.#inBackground('attach', this.#attach(url));
-    }
-    for (const reference of this.#config.model) {
-      this.#load(reference);
-    }
+    this.#wanted.start(this.#config.model, this.#config.attach);
   }
 
   /** Loaded only now: the code of keys and of the mesh must not keep the API waiting. */
@@ -390,33 +387,6 @@ class MeshNode implements RunningNode {
     }
   }
 
-  #load(reference: string): void {
-    this.#inBackground('load', this.#tell(this.serving.load(reference)));
-  }
-
-  /** The failure of something that went on by itself is an event. */
-  async #tell(task: Promise<unknown>): Promise<void> {
-    try {
-      await task;
-    } catch (thrown) {
-      if (!this.#stopping.signal.aborted) {
-        this.events.emit({ event: 'error', ...errorFields(asMeshnodeError(thrown)) });
-      }
-    }
-  }
-
-  /** Attaches to a server as soon as it is there. That it is missing is told once. */
-  async #attach(url: string): Promise<void> {
-    const { signal } = this.#stopping;
-    const first = this.serving.attach(url, signal);
-    await this.#tell(first);
-    let attached = await succeeds(first);
-    while (!attached && !signal.aborted) {
-      await sleep(this.#components.clock, engineLimits.attachPollMs, signal).catch(() => {}); // Woken by the stop.
-      attached = signal.aborted || (await succeeds(this.serving.attach(url, signal)));
-    }
-  }
-
   async #detectHardware(): Promise<void> {
     const { signal } = this.#stopping;
     this.#hardware = await this.#parts.detectHardware(signal).catch((cause: unknown) => {
@@ -440,7 +410,7 @@ class MeshNode implements RunningNode {
       load: (reference) => {
         // What is no reference is the caller's fault, at once; the rest is told by events.
         parseReference(reference, catalogueNames);
-        this.#load(reference);
+        this.#wanted.load(reference);
       },
       unload: (name) => this.serving.unload(name),
       stop: () => {
@@ -500,11 +470,4 @@ function servingOptions({ ctx, parallel, threads, maxVram }: NodeConfig) {
 function machineName(): string {
   const name = hostname();
   return /^[A-Za-z0-9._-]{1,64}$/.test(name) ? name : 'meshnode';
-}
-
-async function succeeds(task: Promise<unknown>): Promise<boolean> {
-  return task.then(
-    () => true,
-    () => false,
-  );
 }

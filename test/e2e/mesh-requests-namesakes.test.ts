@@ -86,6 +86,15 @@ describe.each(paths)('over %s, two models of one name', (path) => {
       expect(await all(entry, short(other))).toEqual([ofAnn]);
       expect(await all(entry, `tiny@${other.digest}`)).toEqual([ofAnn]);
     }
+    // Whoever has one of them means that one.
+    for (const [entry, own] of [
+      ['ada', ofAda],
+      ['ann', ofAnn],
+    ] as const) {
+      expect(await all(entry, 'tiny')).toEqual([own]);
+      expect(await all(entry, short(plain))).toEqual([ofAda]);
+      expect(await all(entry, short(other))).toEqual([ofAnn]);
+    }
   });
 
   it.each([

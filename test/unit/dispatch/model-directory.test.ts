@@ -22,13 +22,24 @@ describe('the replicas of a name', () => {
 
   it('never mix two digests: the one with more replicas has the name, the other one more digits', () => {
     const directory = new ModelDirectory([
-      localReplica({ digest: bb }),
+      remoteReplica('cat', { digest: bb }),
       remoteReplica('ada', { digest: aa }),
       remoteReplica('bob', { digest: aa }),
     ]);
     expect(peersOf(directory.replicasOf({ name: 'demo' }))).toEqual(['ada', 'bob']);
-    expect(peersOf(directory.replicasOf({ name: 'demo@bbbbbbbb' }))).toEqual(['here']);
+    expect(peersOf(directory.replicasOf({ name: 'demo@bbbbbbbb' }))).toEqual(['cat']);
     expect(directory.list().map(({ name }) => name)).toEqual(['demo', 'demo@bbbbbbbb']);
+  });
+
+  it('are of this node`s own file where it has one, however many others say that the name is theirs', () => {
+    const others = ['ada', 'bob'].map((peer) => remoteReplica(peer, { digest: aa }));
+    const own = new ModelDirectory([localReplica({ digest: bb, stage: 'loading' }), ...others]);
+    expect(peersOf(own.replicasOf({ name: 'demo' }))).toEqual(['here']);
+    expect(peersOf(own.replicasOf({ name: 'demo@aaaaaaaa' }))).toEqual(['ada', 'bob']);
+    const pending = new ModelDirectory([localReplica(), ...others]);
+    expect(peersOf(pending.replicasOf({ name: 'demo' }))).toEqual(['ada', 'bob']);
+    const failed = new ModelDirectory([localReplica({ digest: bb, stage: 'failed' }), ...others]);
+    expect(peersOf(failed.replicasOf({ name: 'demo' }))).toEqual(['ada', 'bob']);
   });
 
   it('are never those of another model, but near names are told', () => {
