@@ -37,6 +37,8 @@ export interface Vitals {
   readonly load: PeerLoad | undefined;
   /** Monotonic time of its last word. */
   readonly heardMs: number;
+  /** It is to be heard once a second. */
+  readonly isBeaten: boolean;
 }
 
 const never = Number.POSITIVE_INFINITY;
@@ -189,6 +191,7 @@ export class Liveness {
         rtt: pulse.rtt(nowMs),
         load: pulse.load,
         heardMs: pulse.heardMs,
+        isBeaten: pulse.beatenMs !== undefined,
       }
     );
   }

@@ -95,6 +95,10 @@ export class MeshTraffic {
     return {
       open: (peer, signal) => this.#open(peer, signal),
       onNotice: (listener) => mesh.onNotice(listener),
+      lastWordMs: (peer) => {
+        const vitals = mesh.vitals(peer);
+        return vitals?.isBeaten ? vitals.heardMs : undefined;
+      },
       routed: (peer, addresses) => this.#tellRouted(peer, addresses),
       clock,
       random,

@@ -8,6 +8,8 @@ export interface ReplicaLoad {
   readonly slots: number | undefined;
   /** Median round trip to it, milliseconds: 0 if it is on this machine, undefined if not known. */
   readonly rttMs: number | undefined;
+  /** It was not heard when it should have been: others are asked before it. */
+  readonly isDoubted?: boolean;
 }
 
 /** What a replica that does not tell its slots is taken to have: one graphics card's usual setting. */
@@ -23,9 +25,16 @@ export function leastLoadedFirst<Replica>(
   return replicas
     .map((replica) => ({ replica, load: loadOf(replica) }))
     .sort(
-      (one, other) => fullness(one.load) - fullness(other.load) || distance(one.load) - distance(other.load),
+      (one, other) =>
+        doubt(one.load) - doubt(other.load) ||
+        fullness(one.load) - fullness(other.load) ||
+        distance(one.load) - distance(other.load),
     )
     .map(({ replica }) => replica);
+}
+
+function doubt({ isDoubted = false }: ReplicaLoad): number {
+  return Number(isDoubted);
 }
 
 /** Requests for each slot. */

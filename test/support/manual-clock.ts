@@ -45,6 +45,11 @@ export class ManualClock implements Clock {
     return next === undefined ? undefined : next.dueMs - this.#nowMs;
   }
 
+  /** Time passes while the process does not run: what is due fires late, with the next advance. */
+  stall(byMs: number): void {
+    this.#nowMs += byMs;
+  }
+
   /** Moves time on, firing what is due on the way, timers set on the way included. */
   async advance(byMs: number): Promise<void> {
     const untilMs = this.#nowMs + byMs;

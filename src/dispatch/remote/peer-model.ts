@@ -6,6 +6,7 @@ import type { InferenceKind, InferenceRequest } from '../../inference/request.ts
 import type { MembershipNotice } from '../../mesh/membership-events.ts';
 import type { ReplicaLoad } from '../../routing/least-loaded.ts';
 import type { PeerId } from '../../trust/keys.ts';
+import type { Timer } from '../../util/clock.ts';
 import { asMeshnodeError, type ErrorCode, MeshnodeError } from '../../util/errors.ts';
 import { inferLimits, remoteLimits } from '../../util/limits/dispatch.ts';
 import { beatLimits } from '../../util/limits/mesh.ts';
@@ -17,6 +18,8 @@ import { SentRequests } from './sent-requests.ts';
 export interface PeerModelComponents extends InferCallerComponents {
   /** Hears what becomes of peers; the returned function ends that. */
   readonly onNotice: (listener: (notice: MembershipNotice) => void) => () => void;
+  /** Monotonic time of a peer's last word; undefined of one that need not be heard every second. */
+  readonly lastWordMs: (peer: PeerId) => number | undefined;
   /** Told that a peer is asked, and where it can be dialled if its record is not known. */
   readonly routed: (peer: PeerId, addresses?: readonly string[]) => void;
 }
@@ -87,6 +90,7 @@ export class PeerModel implements RemoteModel {
       requests: isFresh ? this.#sent.since(load.requests, load.atMs) : this.#sent.underWay(),
       slots: load?.slots ?? this.#facts.slots,
       rttMs,
+      isDoubted: isDoubted(this.#components.lastWordMs(this.#peer), nowMs),
     };
   }
 
@@ -149,7 +153,9 @@ export class PeerModel implements RemoteModel {
         { peer, request, signal, lost: loss.signal, patienceMs },
         this.#components,
       )) {
-        loss.hasOutput ||= isOutput(event);
+        if (isOutput(event)) {
+          loss.hasOutput();
+        }
         yield event.type === 'error' ? boundedError(event) : event;
       }
     } finally {
@@ -160,36 +166,82 @@ export class PeerModel implements RemoteModel {
 
 /**
  * Whether a request still has somebody to wait for. Before any output another replica is asked as soon as the peer is
- * silent, if there is one; otherwise it is waited for until nobody hears of it any more.
+ * doubted, if there is one; otherwise it is waited for until nobody hears of it any more.
  */
 class PeerLoss {
-  hasOutput = false;
-  readonly stop: () => void;
+  readonly #components: PeerModelComponents;
+  readonly #peer: PeerId;
   readonly #controller = new AbortController();
+  readonly #stopListening: () => void;
+  /** Its silence before that says nothing. */
+  #sinceMs: number;
+  #watch: Timer | undefined;
+  #hasOutput = false;
 
-  constructor({ onNotice }: PeerModelComponents, peer: PeerId, patient: boolean) {
-    this.stop = onNotice((notice) => {
+  constructor(components: PeerModelComponents, peer: PeerId, patient: boolean) {
+    this.#components = components;
+    this.#peer = peer;
+    this.#sinceMs = components.clock.monotonicMs();
+    this.#stopListening = components.onNotice((notice) => {
       if (!('peer' in notice) || notice.peer !== peer) {
         return;
       }
       if (notice.type === 'gone') {
-        this.#lose(this.hasOutput ? 'stream_broken' : 'peer_unreachable', 'is gone');
-      } else if (notice.type === 'left' && !this.hasOutput) {
+        this.#lose(this.#hasOutput ? 'stream_broken' : 'peer_unreachable', 'is gone');
+      } else if (notice.type === 'left' && !this.#hasOutput) {
         // What it has begun it brings to an end.
         this.#lose('peer_unreachable', 'has left the mesh');
-      } else if (notice.type === 'silent' && !this.hasOutput && !patient) {
+      } else if (notice.type === 'silent' && !this.#hasOutput && !patient) {
         this.#lose('peer_unreachable', 'is silent');
       }
     });
+    if (!patient) {
+      this.#look();
+    }
   }
 
   get signal(): AbortSignal {
     return this.#controller.signal;
   }
 
+  /** It has given a piece of the answer: from now on a verdict is waited for. */
+  hasOutput(): void {
+    this.#hasOutput = true;
+    this.#watch?.cancel();
+  }
+
+  stop(): void {
+    this.#watch?.cancel();
+    this.#stopListening();
+  }
+
+  /** Doubts the peer, or looks again when it would have to be doubted. */
+  #look(): void {
+    const { clock, lastWordMs } = this.#components;
+    const nowMs = clock.monotonicMs();
+    const wordMs = Math.max(this.#sinceMs, lastWordMs(this.#peer) ?? nowMs);
+    if (isDoubted(wordMs, nowMs)) {
+      this.#lose('peer_unreachable', 'was not heard when it should have been');
+      return;
+    }
+    const dueMs = wordMs + remoteLimits.doubtMs;
+    this.#watch = clock.after(dueMs - nowMs, () => {
+      const lateMs = clock.monotonicMs() - dueMs;
+      if (lateMs > beatLimits.lateMs) {
+        // This process did not run: what the peer said meanwhile is yet to be read.
+        this.#sinceMs = wordMs + lateMs + beatLimits.lateMs;
+      }
+      this.#look();
+    });
+  }
+
   #lose(code: ErrorCode, what: string): void {
     this.#controller.abort(new MeshnodeError(code, `The node that was asked ${what}.`));
   }
+}
+
+function isDoubted(lastWordMs: number | undefined, nowMs: number): boolean {
+  return lastWordMs !== undefined && nowMs - lastWordMs >= remoteLimits.doubtMs;
 }
 
 const kinds: readonly string[] = [

@@ -25,8 +25,11 @@ export const apiLimits = {
   pathParamLength: 4_608,
   /** A waiting stream hears from us at least this often: proxies cut silent connections at 30 to 60 s. */
   pingMs: 10_000,
-  /** How long the status line of a stream waits for the first event before it goes out as 200. */
-  holdHeadersMs: 2_000,
+  /**
+   * How long the status line of a stream waits for the first piece of the answer before it goes out as 200. A replica
+   * that hangs is given up within 4.2 s, so the headers name the one that answers.
+   */
+  holdHeadersMs: 5_000,
   /** A stream is held for a loading model only if it is expected within this time. */
   holdForLoadMs: 10_000,
   /** Longest wait for a loading model that a caller may ask for with `x-meshnode-wait`. */

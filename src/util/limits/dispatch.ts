@@ -87,6 +87,11 @@ export const remoteLimits = {
   routedMs: 60_000,
   /** How often a node that loads a model is asked how far it is, for a caller that waits. */
   loadingLookMs: 500,
+  /**
+   * A node that should be heard every second and was not for so long is left for another one, by a request that it has
+   * given nothing for: one beat missed, and what a busy machine loses. Nobody is told, and nothing else follows from it.
+   */
+  doubtMs: 1_600,
   /** After a node could not be reached, for so long a client asks it through another. */
   detourMs: 60_000,
   /** Characters of a peer's error message, and of what comes with it as JSON. */

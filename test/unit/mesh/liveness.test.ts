@@ -631,6 +631,6 @@ describe('the load that a beat tells', () => {
     const loads = [load('m', 2, 1)];
     lone.nowMs = 700;
     lone.heart.take(peer, { type: 'beat', nonce: new Uint8Array(beatLimits.nonceBytes), loads }, lone.now());
-    expect(lone.heart.vitals(peer, 900)?.load).toEqual({ loads, atMs: 700 });
+    expect(lone.heart.vitals(peer, 900)).toMatchObject({ load: { loads, atMs: 700 }, isBeaten: true });
   });
 });

@@ -26,6 +26,11 @@ describe('leastLoadedFirst', () => {
     expect(order(unknown, far, { name: 'here', ...idle, rttMs: 0 })).toEqual(['here', 'far', 'unknown']);
   });
 
+  it('asks whoever was not heard when he should have been after all others', () => {
+    const busy = { name: 'busy', requests: 9, slots: 1, rttMs: 90, isDoubted: false };
+    expect(order({ name: 'doubted', ...none, isDoubted: true }, busy)).toEqual(['busy', 'doubted']);
+  });
+
   it('takes a replica that does not tell its slots for one with a few', () => {
     const silent = { name: 'silent', requests: 2, slots: undefined, rttMs: 1 };
     expect(order(silent, { name: 'full', requests: 1, slots: 1, rttMs: 1 })).toEqual(['silent', 'full']);

@@ -12,6 +12,7 @@ import type { PeerStream } from '../../../../src/net/network.ts';
 import { protocols } from '../../../../src/trust/gate.ts';
 import { Emitter } from '../../../../src/util/async.ts';
 import { MeshnodeError } from '../../../../src/util/errors.ts';
+import { remoteLimits } from '../../../../src/util/limits/dispatch.ts';
 import { beatLimits } from '../../../../src/util/limits/mesh.ts';
 import { silentLogger } from '../../../../src/util/logging.ts';
 import { systemRandom } from '../../../../src/util/random.ts';
@@ -47,6 +48,7 @@ function setUp(...members: MemberView[]) {
       return stuckStream(peer, ...state.says);
     },
     onNotice: (listener) => notices.listen(listener),
+    lastWordMs: (peer) => vitals.get(peer)?.heardMs,
     routed: (peer) => state.routed.push(peer),
     clock,
     random: systemRandom,
@@ -58,7 +60,13 @@ function setUp(...members: MemberView[]) {
   };
   const beat = (peer: string, ...loads: NonNullable<Vitals['load']>['loads']): void => {
     const load = { loads, atMs: clock.monotonicMs() };
-    vitals.set(peer, { isSilent: false, rtt: { p50Ms: 7, p95Ms: 9 }, load, heardMs: load.atMs });
+    vitals.set(peer, {
+      isSilent: false,
+      rtt: { p50Ms: 7, p95Ms: 9 },
+      load,
+      heardMs: load.atMs,
+      isBeaten: true,
+    });
   };
   return { clock, notices, replicas, state, show, beat };
 }
@@ -140,9 +148,9 @@ describe('the load of a replica', () => {
   it('is what its last beat says and what was sent since, and where it is', async () => {
     const { replicas, beat, clock } = setUp(member('ada', [model()]));
     const loadNow = () => replicas.replicas()[0]?.model.load();
-    expect(loadNow()).toEqual({ requests: 0, slots: 4, rttMs: undefined });
+    expect(loadNow()).toEqual({ requests: 0, slots: 4, rttMs: undefined, isDoubted: false });
     beat('ada', busy);
-    expect(loadNow()).toEqual({ requests: 3, slots: 4, rttMs: 7 });
+    expect(loadNow()).toEqual({ requests: 3, slots: 4, rttMs: 7, isDoubted: false });
     await clock.advance(10);
     const caller = new AbortController();
     const answer = read(replicas, caller.signal);
@@ -160,6 +168,17 @@ describe('the load of a replica', () => {
     beat('ada', busy);
     await clock.advance(beatLimits.loadMs + 1);
     expect(replicas.replicas()[0]?.model.load().requests).toBe(0);
+  });
+
+  it('is in doubt once a beat is overdue', async () => {
+    const { replicas, beat, clock } = setUp(member('ada', [model()]));
+    beat('ada', busy);
+    await clock.advance(remoteLimits.doubtMs - 1);
+    expect(replicas.replicas()[0]?.model.load().isDoubted).toBe(false);
+    await clock.advance(1);
+    expect(replicas.replicas()[0]?.model.load().isDoubted).toBe(true);
+    beat('ada');
+    expect(replicas.replicas()[0]?.model.load().isDoubted).toBe(false);
   });
 
   it('counts what was sent before its record changed', async () => {
@@ -210,6 +229,57 @@ describe('a request under way', () => {
     notices.emit({ type: 'silent', peer: 'bob' });
     notices.emit({ type: 'silent', peer: 'ada' });
     expect((await answer).thrown).toMatchObject({ code: 'peer_unreachable' });
+  });
+
+  describe('whose node is not heard when it should be', () => {
+    /** Asked half a second after the last beat. */
+    async function asked(patient = false) {
+      const setup = setUp(member('ada', [model()]));
+      setup.beat('ada');
+      await setup.clock.advance(500);
+      const answer = read(setup.replicas, never, patient);
+      let isOver = false;
+      void answer.finally(() => {
+        isOver = true;
+      });
+      await setup.clock.settle();
+      return { ...setup, answer, isOver: () => isOver };
+    }
+
+    it('goes to another one, that has the time from when it was asked', async () => {
+      const { clock, answer, isOver } = await asked();
+      await clock.advance(remoteLimits.doubtMs - 1);
+      expect(isOver()).toBe(false);
+      await clock.advance(1);
+      expect((await answer).thrown).toMatchObject({ code: 'peer_unreachable' });
+      await clock.advance(60_000);
+      expect(clock.pendingTimers).toBe(0);
+    });
+
+    it('stays for as long as beats come, and when there is no other', async () => {
+      const { clock, beat, isOver, notices } = await asked();
+      for (let second = 0; second < 5; second++) {
+        await clock.advance(1_000);
+        beat('ada');
+      }
+      expect(isOver()).toBe(false);
+      notices.emit({ type: 'gone', peer: 'ada' });
+      const patient = await asked(true);
+      await patient.clock.advance(3_000);
+      expect(patient.isOver()).toBe(false);
+      patient.notices.emit({ type: 'gone', peer: 'ada' });
+    });
+
+    it('stays if it was this process that did not run', async () => {
+      const { clock, beat, isOver, notices } = await asked();
+      clock.stall(20_000);
+      await clock.advance(0);
+      expect(isOver()).toBe(false);
+      beat('ada');
+      await clock.advance(remoteLimits.doubtMs - 1);
+      expect(isOver()).toBe(false);
+      notices.emit({ type: 'gone', peer: 'ada' });
+    });
   });
 
   it('waits for the only node that can answer until nobody hears of it', async () => {

@@ -192,6 +192,7 @@ async function clientOf(
     routers: () => [ada, bee],
     wayTo: (peer) => ({ isSilent: silent.has(peer), rttMs: peer === ada ? 1 : undefined }),
     onNotice: (listener) => notices.listen(listener),
+    lastWordMs: () => undefined,
     routed: () => {},
     clock: systemClock,
     random: systemRandom,
@@ -237,7 +238,11 @@ describe('a client', () => {
     expect(mesh.replicas.replicas()).toMatchObject([
       { peerId: bee, peer: 'attic', name: 'demo', digest, isHeard: true, status: { stage: 'ready' } },
     ]);
-    expect(mesh.replicas.replicas()[0]?.model.load()).toEqual({ requests: 3, slots: 4, rttMs: undefined });
+    expect(mesh.replicas.replicas()[0]?.model.load()).toMatchObject({
+      requests: 3,
+      slots: 4,
+      rttMs: undefined,
+    });
     await mesh.replicas.refresh();
     expect([...mesh.questions]).toEqual([[ada, 1]]);
   });
