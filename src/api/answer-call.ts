@@ -5,7 +5,7 @@ import type { Answer, Dispatch } from '../dispatch/answer.ts';
 import type { Exchange } from '../http/exchange.ts';
 import { errorBody, sendError, sendJson } from '../http/json-answer.ts';
 import { SseWriter } from '../http/sse.ts';
-import type { ErrorEvent, InferenceEvent } from '../inference/events.ts';
+import { type ErrorEvent, type InferenceEvent, isOutput } from '../inference/events.ts';
 import type { Clock } from '../util/clock.ts';
 import { asMeshnodeError, MeshnodeError } from '../util/errors.ts';
 import { type Random, randomId } from '../util/random.ts';
@@ -45,10 +45,15 @@ export async function answerCall(
   components: AnswerComponents,
 ): Promise<number> {
   const { waitForLoadMs, watchers } = options;
+  const onPiece = (event: InferenceEvent): void => {
+    for (const watcher of watchers) {
+      watcher.event(event);
+    }
+  };
   const answer = inferInTurn(components.dispatch, call.requests, {
     signal: exchange.signal,
     stream: call.stream !== undefined,
-    whole: call.stream === undefined,
+    ...(call.stream === undefined ? { whole: { onPiece } } : {}),
     ...(waitForLoadMs === undefined ? {} : { waitForLoadMs }),
   });
   const pass = new Pass(exchange, call, answer, watchers, components);
@@ -93,7 +98,9 @@ class Pass {
     const { response } = this.#exchange;
     const writer = this.#call.whole();
     for await (const event of this.#answer.events) {
-      this.#watched(event);
+      if (!isOutput(event)) {
+        this.#watched(event); // Its pieces they have heard of when they came.
+      }
       switch (event.type) {
         case 'accepted':
         case 'progress':

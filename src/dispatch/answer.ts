@@ -21,11 +21,16 @@ export interface DispatchOptions {
   /** Whether the caller reads events as they come: only then may it be held while a model loads. */
   readonly stream: boolean;
   /** The caller reads nothing before all has come: until then the answer may be begun anew elsewhere. */
-  readonly whole?: boolean;
+  readonly whole?: WholeAnswer;
   /** The caller's own wish (`x-meshnode-wait`): wait this long for a loading model, stream or not. */
   readonly waitForLoadMs?: number;
   /** The peer that sent the request; absent: it came by this node's own API. */
   readonly caller?: PeerId;
+}
+
+export interface WholeAnswer {
+  /** Hears of each piece when it comes, of beginnings that were lost as well; the events bring the answer at its end. */
+  readonly onPiece: (event: InferenceEvent) => void;
 }
 
 export interface Answer {

@@ -25,8 +25,7 @@ export class ModelDirectory {
 
   constructor(replicas: readonly Replica[]) {
     this.#all = replicas;
-    const own = replicas.find(({ where }) => where === 'local')?.peerId;
-    this.#names = new ModelNames(replicas.filter(isUsable), own);
+    this.#names = new ModelNames(replicas.filter(isUsable), isOwn);
     this.#listed = this.#names.list().map(listed);
   }
 
@@ -112,6 +111,11 @@ function unlikeness(wanted: string, candidate: string): number {
     return 0;
   }
   return distance(wanted, candidate) / Math.max(wanted.length, candidate.length);
+}
+
+/** A file whose digest is not known yet may be the one that others serve: until then it takes no name from them. */
+function isOwn({ where, status }: Replica): boolean {
+  return where === 'local' && status.digest !== 'pending';
 }
 
 function isUsable({ status }: Replica): boolean {

@@ -1,7 +1,14 @@
 // The course of one request: waits until somebody who can answer is ready, asks one replica after the other until one
 // has given a piece of the answer, and hands its events on. Who they are, and in which order, it is told anew each time.
 import type { LoadedModel } from '../engine/engine.ts';
-import { type ErrorEvent, errorEvent, type InferenceEvent, isOutput } from '../inference/events.ts';
+import {
+  type AcceptedEvent,
+  type ErrorEvent,
+  errorEvent,
+  type InferenceEvent,
+  isOutput,
+  type ProgressEvent,
+} from '../inference/events.ts';
 import { unsupportedFeature } from '../inference/features.ts';
 import { guardEvents } from '../inference/guard-events.ts';
 import type { InferenceRequest } from '../inference/request.ts';
@@ -9,11 +16,12 @@ import { background, withTimeout } from '../util/async.ts';
 import type { Clock } from '../util/clock.ts';
 import { asMeshnodeError, type ErrorCode } from '../util/errors.ts';
 import { apiLimits } from '../util/limits/api.ts';
-import { queueLimits, remoteLimits } from '../util/limits/dispatch.ts';
+import { passLimits, queueLimits, remoteLimits } from '../util/limits/dispatch.ts';
 import type { Logger } from '../util/logging.ts';
 import type { DispatchOptions, Route } from './answer.ts';
 import type { Call } from './call.ts';
 import type { Candidates, ReadyReplica } from './candidates.ts';
+import { KeptAnswer } from './kept-answer.ts';
 import { expectedSeconds, modelLoading } from './load-wait.ts';
 import type { LocalModels } from './local-models.ts';
 import { relayed } from './relayed.ts';
@@ -52,6 +60,8 @@ export class Pass {
   /** Whether `accepted` has gone out: the reader sees it once, however many replicas are asked. */
   #isAccepted = false;
   #hasOutput = false;
+  /** Beginnings that were lost after pieces of the answer had come. */
+  #lostBeginnings = 0;
 
   constructor(init: PassInit, components: PassComponents) {
     this.#init = init;
@@ -71,7 +81,7 @@ export class Pass {
     const { options } = this.#init;
     const heldUntilMs = this.#heldUntilMs();
     let lastError = yield* this.#askAll();
-    if (lastError !== undefined && engineGone.has(lastError.code) && mayHold(options)) {
+    if (lastError !== undefined && engineGone.has(lastError.code) && mayHold(options) && this.#mayBeginAnew) {
       lastError = yield* this.#askAll();
     }
     while (lastError?.code === 'model_loading' && this.#isSoonReady(lastError, heldUntilMs)) {
@@ -79,8 +89,12 @@ export class Pass {
       lastError = yield* this.#askAll();
     }
     if (lastError !== undefined) {
-      yield lastError;
+      yield this.#hasOutput ? { ...lastError, phase: 'during-output' } : lastError;
     }
+  }
+
+  get #mayBeginAnew(): boolean {
+    return this.#lostBeginnings <= passLimits.newBeginnings;
   }
 
   /** Monotonic time until which the caller can be held while a model loads. */
@@ -138,7 +152,8 @@ export class Pass {
         return undefined;
       }
       lastError = outcome.error;
-      if (!lastError.retryable && !(replica.where === 'remote' && mistaken.has(lastError.code))) {
+      const mayGoOn = lastError.retryable || (replica.where === 'remote' && mistaken.has(lastError.code));
+      if (!mayGoOn || !this.#mayBeginAnew) {
         break;
       }
     }
@@ -201,33 +216,52 @@ export class Pass {
    */
   async *#ask(replica: ReadyReplica, isLast: boolean): AsyncGenerator<InferenceEvent, Outcome, undefined> {
     const { call, options } = this.#init;
-    const kept: InferenceEvent[] = [];
+    const kept = options.whole === undefined ? undefined : new KeptAnswer();
     let hasOutput = false;
-    const isGiven = (): boolean => hasOutput && options.whole !== true;
+    let isGiven = false;
     try {
       for await (const event of this.#eventsOf(replica, isLast)) {
-        if (event.type === 'error' && !isGiven()) {
-          return { answered: false, error: event };
+        if (event.type === 'error' && !isGiven) {
+          return this.#lost(event, hasOutput);
         }
-        hasOutput ||= isOutput(event);
-        this.#hasOutput ||= hasOutput;
-        if (hasOutput && options.whole === true) {
-          kept.push(event);
-        } else if (event.type !== 'accepted' || !this.#isAccepted) {
-          this.#isAccepted ||= event.type === 'accepted';
+        if (isOutput(event)) {
+          hasOutput = true;
+          this.#hasOutput = true;
+          options.whole?.onPiece(event);
+        }
+        if (event.type === 'accepted' || event.type === 'progress') {
+          yield* this.#once(event);
+        } else if (kept === undefined || isGiven) {
+          isGiven ||= hasOutput;
           yield event;
+        } else {
+          kept.keep(event);
+          isGiven = kept.isFull;
+          yield* isGiven ? kept.take() : [];
         }
       }
     } catch (thrown) {
       // What ends the call ends it for all replicas. Everything else is the fault of this one.
-      if (call.signal.aborted || isGiven()) {
+      if (call.signal.aborted || isGiven) {
         throw thrown;
       }
-      const phase = hasOutput ? 'during-output' : 'before-output';
-      return { answered: false, error: errorEvent(asMeshnodeError(thrown), phase) };
+      return this.#lost(errorEvent(asMeshnodeError(thrown), 'before-output'), hasOutput);
     }
-    yield* kept;
+    yield* kept?.take() ?? [];
     return { answered: true };
+  }
+
+  #lost(error: ErrorEvent, hadOutput: boolean): Outcome {
+    this.#lostBeginnings += Number(hadOutput);
+    return { answered: false, error };
+  }
+
+  /** `accepted` is for the first replica that says it. */
+  *#once(event: AcceptedEvent | ProgressEvent): Generator<InferenceEvent, void, undefined> {
+    if (event.type === 'progress' || !this.#isAccepted) {
+      this.#isAccepted ||= event.type === 'accepted';
+      yield event;
+    }
   }
 
   #eventsOf(replica: ReadyReplica, isLast: boolean): AsyncGenerator<InferenceEvent> {

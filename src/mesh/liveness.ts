@@ -37,8 +37,8 @@ export interface Vitals {
   readonly load: PeerLoad | undefined;
   /** Monotonic time of its last word. */
   readonly heardMs: number;
-  /** It is to be heard once a second. */
-  readonly isBeaten: boolean;
+  /** Since when a word of it is waited for, which comes within about a second; undefined if its silence says nothing. */
+  readonly awaitedMs: number | undefined;
 }
 
 const never = Number.POSITIVE_INFINITY;
@@ -191,7 +191,7 @@ export class Liveness {
         rtt: pulse.rtt(nowMs),
         load: pulse.load,
         heardMs: pulse.heardMs,
-        isBeaten: pulse.beatenMs !== undefined,
+        awaitedMs: pulse.awaitedMs,
       }
     );
   }
@@ -202,13 +202,13 @@ export class Liveness {
 
   /**
    * Of two that beat each other one does so every second, and the other hears of it: half of the messages tell both as
-   * much. The other one beats when it hears nothing, and now and then to know how far away its neighbour is.
+   * much. The other one beats when it is not beaten, and now and then to know how far away its neighbour is.
    */
-  #isMyTurn({ peer, heardMs, sentMs, answers }: Pulse, nowMs: number): boolean {
+  #isMyTurn({ peer, beatByMs, sentMs, answers }: Pulse, nowMs: number): boolean {
     return (
       this.#parts.own.peer < peer ||
       answers < beatLimits.firstAnswers ||
-      nowMs - heardMs > beatLimits.overdueMs ||
+      nowMs - beatByMs > beatLimits.overdueMs ||
       nowMs - sentMs >= beatLimits.measureMs
     );
   }
@@ -248,6 +248,7 @@ export class Liveness {
 
   #answer(pulse: Pulse, { nonce, loads }: Beat, nowMs: number): void {
     pulse.load = { loads, atMs: nowMs };
+    pulse.beatByMs = nowMs;
     if (pulse.mayAnswer(nowMs)) {
       this.#parts.outbox.send(pulse.peer, { type: 'beat-answer', nonce, loads: this.#loads() });
     }

@@ -35,12 +35,12 @@ export class ModelNames<Replica extends NamedReplica> {
   readonly #models = new Map<Candidate<Replica>, MeshModel<Replica>>();
 
   /**
-   * The names of everything that is served. The order of `replicas` makes no difference. `own`: a plain name means the
-   * file that this node has itself, whatever others say they have; before its digest is known that is not said of it.
+   * The names of everything that is served. The order of `replicas` makes no difference. A plain name means
+   * what this node has itself (`isOwn`), whatever others say that they have.
    */
-  constructor(replicas: readonly Replica[], own: PeerId = '') {
+  constructor(replicas: readonly Replica[], isOwn: (replica: Replica) => boolean = () => false) {
     const byName = Map.groupBy(replicas, ({ name }) => name);
-    this.#namesakes = new Map([...byName].map(([name, namesakes]) => [name, candidates(namesakes, own)]));
+    this.#namesakes = new Map([...byName].map(([name, namesakes]) => [name, candidates(namesakes, isOwn)]));
     for (const [name, group] of this.#namesakes) {
       for (const candidate of group) {
         // A name that reads like a qualified one of another model is that model's.
@@ -57,7 +57,7 @@ export class ModelNames<Replica extends NamedReplica> {
   }
 
   /**
-   * The model that answers to `name`: a plain name (this node's own digest, else the one with most replicas), `name@`
+   * The model that answers to `name`: a plain name (what this node has, else the digest with most replicas), `name@`
    * and eight or more digits of a digest, or `name@` and a peer id for a model without one.
    */
   resolve(name: string): MeshModel<Replica> | undefined {
@@ -77,10 +77,10 @@ export class ModelNames<Replica extends NamedReplica> {
   }
 }
 
-/** The models among replicas of one name: digests, own before the most served, then nodes whose digest is unknown. */
+/** The models among replicas of one name: this node's own, digests, the most served first, then nodes whose digest is unknown. */
 function candidates<Replica extends NamedReplica>(
   namesakes: readonly Replica[],
-  own: PeerId,
+  isOwn: (replica: Replica) => boolean,
 ): Candidate<Replica>[] {
   const unknown = onePerPeer(namesakes.filter(({ digest }) => digest === undefined));
   const known = Map.groupBy(namesakes, ({ digest }) => digest);
@@ -90,15 +90,10 @@ function candidates<Replica extends NamedReplica>(
       ? []
       : [{ digest, replicas: [first, ...others] as const }];
   });
-  const isOwn = (candidate: Candidate<Replica>): boolean =>
-    candidate.replicas.some(({ peerId }) => peerId === own);
-  byDigest.sort(
-    (a, b) =>
-      Number(isOwn(b)) - Number(isOwn(a)) ||
-      b.replicas.length - a.replicas.length ||
-      (a.digest < b.digest ? -1 : 1),
-  );
-  return [...byDigest, ...unknown.map((replica) => ({ digest: undefined, replicas: [replica] as const }))];
+  byDigest.sort((a, b) => b.replicas.length - a.replicas.length || (a.digest < b.digest ? -1 : 1));
+  const alone = unknown.map((replica) => ({ digest: undefined, replicas: [replica] as const }));
+  const rank = ({ replicas }: Candidate<Replica>): number => Number(!replicas.some(isOwn));
+  return [...byDigest, ...alone].sort((a, b) => rank(a) - rank(b));
 }
 
 /** By peer id, without what a node lists twice. */

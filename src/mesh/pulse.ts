@@ -39,6 +39,8 @@ export class Pulse {
   /** When beats of the neighbour were answered within the last second. */
   #answeredMs: number[] = [];
   heardMs: number;
+  /** When it beat this node last; what it answers does not count. */
+  beatByMs: number;
   /** Since when it is beaten without a break; undefined: it is not, and its silence says nothing. */
   beatenMs: number | undefined;
   /** It was given time for what came while this process did not run; once a word, for some machines never are in time. */
@@ -55,6 +57,7 @@ export class Pulse {
   constructor(peer: PeerId, heardMs: number) {
     this.peer = peer;
     this.heardMs = heardMs;
+    this.beatByMs = heardMs;
   }
 
   /** A beat goes out. */
@@ -91,12 +94,15 @@ export class Pulse {
 
   /** When something is to be concluded from its saying nothing. */
   get dueMs(): number {
-    if (this.silence !== undefined) {
-      return this.silence.dueMs;
-    }
-    return this.beatenMs === undefined
-      ? Number.POSITIVE_INFINITY
-      : Math.max(this.heardMs, this.beatenMs) + beatLimits.silentMs;
+    const { silence, awaitedMs } = this;
+    return (
+      silence?.dueMs ?? (awaitedMs === undefined ? Number.POSITIVE_INFINITY : awaitedMs + beatLimits.silentMs)
+    );
+  }
+
+  /** Since when a word of it is waited for: its last one, at the earliest. Undefined if its silence says nothing. */
+  get awaitedMs(): number | undefined {
+    return this.beatenMs === undefined ? undefined : Math.max(this.heardMs, this.beatenMs);
   }
 
   /** It says something. */
@@ -122,6 +128,7 @@ export class Pulse {
 
   #postpone(byMs: number): void {
     this.heardMs += byMs;
+    this.beatByMs += byMs;
     if (this.beatenMs !== undefined) {
       this.beatenMs += byMs;
     }

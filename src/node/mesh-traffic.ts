@@ -95,10 +95,7 @@ export class MeshTraffic {
     return {
       open: (peer, signal) => this.#open(peer, signal),
       onNotice: (listener) => mesh.onNotice(listener),
-      lastWordMs: (peer) => {
-        const vitals = mesh.vitals(peer);
-        return vitals?.isBeaten ? vitals.heardMs : undefined;
-      },
+      awaitedMs: (peer) => mesh.vitals(peer)?.awaitedMs,
       routed: (peer, addresses) => this.#tellRouted(peer, addresses),
       clock,
       random,

@@ -2,18 +2,25 @@
 // node is told to stop.
 import { APIError } from 'openai';
 import { describe, expect, it } from 'vitest';
-import { contentOf, failureOf, forSeconds, hello } from '../conformance/node-under-test.ts';
+import { contentOf, endless, failureOf, forSeconds, hello } from '../conformance/node-under-test.ts';
 import { paths, type RequestMesh, startMesh, wayOf } from '../support/mesh-requests.ts';
 import { enginePid } from '../support/node-under-test.ts';
+import type { StartedNode } from '../support/started-process.ts';
 
-/** Time in which an engine gives some of two thousand tokens, and never all. */
-const begunMs = 50;
+/** Goes on until its engine is held, also on a fast machine. */
+const long = { ...endless, max_tokens: 800 };
 /** Time within which a client hears that its answer is lost. */
 const lostMs = 5_000;
 /** Time within which an engine that was killed is loaded again. */
 const reloadedMs = 20_000;
 
-const sleep = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms));
+/** Resolves once a piece of the first answer to a client of this node has come there. */
+async function hasPiece({ origin }: StartedNode): Promise<void> {
+  const metrics = async () => (await fetch(`${origin}/metrics`)).text();
+  await expect
+    .poll(metrics, { timeout: 5_000, interval: 10 })
+    .toContain('meshnode_ttft_seconds_count{model="demo"} 1');
+}
 
 async function busyOf(mesh: RequestMesh, names: readonly string[]): Promise<string> {
   const queues = await Promise.all(names.map(async (name) => (await mesh.served(name, 'demo')).queue));
@@ -25,18 +32,17 @@ describe.each(paths)('over %s, in the middle of an answer', (path) => {
     const serving = ['--model', 'demo'];
     const mesh = await startMesh(path, { bee: [], ada: serving, ann: serving });
     await mesh.lists('bee', { demo: 2 });
-    const wanted = contentOf(await mesh.client('ada').openai.chat.completions.create(forSeconds));
+    const wanted = contentOf(await mesh.client('ada').openai.chat.completions.create(long));
 
     const { openai, answers } = mesh.client('bee');
-    const asked = openai.chat.completions.create(forSeconds);
-    await mesh.share(['ada', 'ann'], 'demo', [0, 1]);
+    const asked = openai.chat.completions.create(long);
+    await hasPiece(mesh.started('bee'));
     const busy = await busyOf(mesh, ['ada', 'ann']);
-    await sleep(begunMs);
     await mesh.holdEngine(busy, 'demo');
     mesh.node(busy).process.child.kill('SIGKILL');
     const answer = await asked;
     expect(contentOf(answer)).toBe(wanted);
-    expect(answer.usage?.completion_tokens).toBe(forSeconds.max_tokens);
+    expect(answer.usage?.completion_tokens).toBe(long.max_tokens);
     expect(wayOf(answers[0])).toMatchObject({ peer: busy === 'ada' ? 'ann' : 'ada', attempts: 2 });
   });
 

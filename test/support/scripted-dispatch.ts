@@ -1,7 +1,7 @@
 // A Dispatch whose answers a test writes itself, lawful or not, and that tells what became of them.
 import type { Answer, Dispatch, DispatchOptions, Route } from '../../src/dispatch/answer.ts';
 import type { ListedModel } from '../../src/dispatch/model-directory.ts';
-import type { DeltaEvent, InferenceEvent } from '../../src/inference/events.ts';
+import { type DeltaEvent, type InferenceEvent, isOutput } from '../../src/inference/events.ts';
 import type { InferenceRequest } from '../../src/inference/request.ts';
 
 /** The events of an answer; a generator may wait for `options.signal`. */
@@ -43,6 +43,9 @@ export class ScriptedDispatch implements Dispatch {
       try {
         for await (const event of script(request, options)) {
           call.pulled++;
+          if (isOutput(event)) {
+            options.whole?.onPiece(event);
+          }
           yield event;
         }
       } finally {

@@ -18,8 +18,11 @@ import { SentRequests } from './sent-requests.ts';
 export interface PeerModelComponents extends InferCallerComponents {
   /** Hears what becomes of peers; the returned function ends that. */
   readonly onNotice: (listener: (notice: MembershipNotice) => void) => () => void;
-  /** Monotonic time of a peer's last word; undefined of one that need not be heard every second. */
-  readonly lastWordMs: (peer: PeerId) => number | undefined;
+  /**
+   * Monotonic time since which a word of a peer is waited for, its last one at the earliest; undefined of one that is
+   * not to be heard every second.
+   */
+  readonly awaitedMs: (peer: PeerId) => number | undefined;
   /** Told that a peer is asked, and where it can be dialled if its record is not known. */
   readonly routed: (peer: PeerId, addresses?: readonly string[]) => void;
 }
@@ -90,7 +93,7 @@ export class PeerModel implements RemoteModel {
       requests: isFresh ? this.#sent.since(load.requests, load.atMs) : this.#sent.underWay(),
       slots: load?.slots ?? this.#facts.slots,
       rttMs,
-      isDoubted: isDoubted(this.#components.lastWordMs(this.#peer), nowMs),
+      isDoubted: isDoubted(this.#components.awaitedMs(this.#peer), nowMs),
     };
   }
 
@@ -153,9 +156,7 @@ export class PeerModel implements RemoteModel {
         { peer, request, signal, lost: loss.signal, patienceMs },
         this.#components,
       )) {
-        if (isOutput(event)) {
-          loss.hasOutput();
-        }
+        loss.hasSaid(event);
         yield event.type === 'error' ? boundedError(event) : event;
       }
     } finally {
@@ -173,7 +174,7 @@ class PeerLoss {
   readonly #peer: PeerId;
   readonly #controller = new AbortController();
   readonly #stopListening: () => void;
-  /** Its silence before that says nothing. */
+  /** It was asked then, or has said something: its silence before that says nothing. */
   #sinceMs: number;
   #watch: Timer | undefined;
   #hasOutput = false;
@@ -204,10 +205,13 @@ class PeerLoss {
     return this.#controller.signal;
   }
 
-  /** It has given a piece of the answer: from now on a verdict is waited for. */
-  hasOutput(): void {
-    this.#hasOutput = true;
-    this.#watch?.cancel();
+  /** An event has come. After a piece of the answer only a verdict is heeded. */
+  hasSaid(event: InferenceEvent): void {
+    this.#sinceMs = this.#components.clock.monotonicMs();
+    if (isOutput(event)) {
+      this.#hasOutput = true;
+      this.#watch?.cancel();
+    }
   }
 
   stop(): void {
@@ -215,24 +219,33 @@ class PeerLoss {
     this.#stopListening();
   }
 
-  /** Doubts the peer, or looks again when it would have to be doubted. */
+  /** Looks again when the peer would have to be doubted. */
   #look(): void {
-    const { clock, lastWordMs } = this.#components;
+    const { clock } = this.#components;
     const nowMs = clock.monotonicMs();
-    const wordMs = Math.max(this.#sinceMs, lastWordMs(this.#peer) ?? nowMs);
-    if (isDoubted(wordMs, nowMs)) {
-      this.#lose('peer_unreachable', 'was not heard when it should have been');
-      return;
-    }
-    const dueMs = wordMs + remoteLimits.doubtMs;
-    this.#watch = clock.after(dueMs - nowMs, () => {
+    const dueMs = this.#wordMs(nowMs) + remoteLimits.doubtMs;
+    this.#watch = clock.after(Math.max(0, dueMs - nowMs), () => {
       const lateMs = clock.monotonicMs() - dueMs;
       if (lateMs > beatLimits.lateMs) {
         // This process did not run: what the peer said meanwhile is yet to be read.
-        this.#sinceMs = wordMs + lateMs + beatLimits.lateMs;
+        this.#sinceMs = clock.monotonicMs() - remoteLimits.doubtMs + beatLimits.lateMs;
       }
-      this.#look();
+      // Timers come before what waits in sockets: that is read first.
+      this.#watch = clock.after(0, () => this.#doubt());
     });
+  }
+
+  #doubt(): void {
+    const nowMs = this.#components.clock.monotonicMs();
+    if (isDoubted(this.#wordMs(nowMs), nowMs)) {
+      this.#lose('stream_broken', 'was not heard when it should have been');
+    } else {
+      this.#look();
+    }
+  }
+
+  #wordMs(nowMs: number): number {
+    return Math.max(this.#sinceMs, this.#components.awaitedMs(this.#peer) ?? nowMs);
   }
 
   #lose(code: ErrorCode, what: string): void {
@@ -240,8 +253,8 @@ class PeerLoss {
   }
 }
 
-function isDoubted(lastWordMs: number | undefined, nowMs: number): boolean {
-  return lastWordMs !== undefined && nowMs - lastWordMs >= remoteLimits.doubtMs;
+function isDoubted(awaitedMs: number | undefined, nowMs: number): boolean {
+  return awaitedMs !== undefined && nowMs - awaitedMs >= remoteLimits.doubtMs;
 }
 
 const kinds: readonly string[] = [

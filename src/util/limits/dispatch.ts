@@ -101,6 +101,16 @@ export const remoteLimits = {
   retryAfterSeconds: 3_600,
 } as const;
 
+/** The course of one request. */
+export const passLimits = {
+  /** Bytes of an answer that are kept while its client has none of it; a longer one is not begun anew any more. */
+  keptBytes: 4 * MiB,
+  /** What an event costs beside what it holds. */
+  keptEventBytes: 256,
+  /** How often an answer of which pieces had come is begun anew: what kills one engine midway may kill them all. */
+  newBeginnings: 1,
+} as const;
+
 /** `/meshnode/route/1`: what a client asks instead of keeping a table. */
 export const routeLimits = {
   /** One message, bytes: some hundred models. */

@@ -1,5 +1,5 @@
 // Dispatch over an engine double: finding the model, waiting for it and for a slot, and every way to end.
-import { describe, expect, it } from 'vitest';
+import { beforeEach, describe, expect, it } from 'vitest';
 import type { Answer, DispatchOptions } from '../../../src/dispatch/answer.ts';
 import { type DispatchComponents, Dispatcher } from '../../../src/dispatch/dispatch.ts';
 import type { RemoteReplica, RemoteReplicas } from '../../../src/dispatch/replica.ts';
@@ -12,7 +12,7 @@ import { Emitter } from '../../../src/util/async.ts';
 import { systemClock } from '../../../src/util/clock.ts';
 import { MeshnodeError } from '../../../src/util/errors.ts';
 import { apiLimits } from '../../../src/util/limits/api.ts';
-import { peerLimits, queueLimits } from '../../../src/util/limits/dispatch.ts';
+import { passLimits, peerLimits, queueLimits } from '../../../src/util/limits/dispatch.ts';
 import { engineLimits } from '../../../src/util/limits/engine.ts';
 import { silentLogger } from '../../../src/util/logging.ts';
 import { DoubleEngine, type DoubleEngineKnobs, type DoubleModel } from '../../support/double-engine.ts';
@@ -517,7 +517,13 @@ describe('a model with two replicas', () => {
   });
 
   describe('whose reader has nothing before the whole answer', () => {
-    const whole = options({ stream: false, whole: true });
+    /** What was heard of pieces as they came. */
+    const heard: string[] = [];
+    const whole = options({
+      stream: false,
+      whole: { onPiece: (event) => heard.push(event.type === 'delta' ? (event.text ?? '') : event.type) },
+    });
+    beforeEach(() => heard.splice(0));
 
     it('begins anew elsewhere, and nothing of the lost answer is in it', async () => {
       const { clock, dispatch, second } = await twoReplicas({ crashAfterTokens: 2 });
@@ -528,16 +534,67 @@ describe('a model with two replicas', () => {
       expect(reading.types()).toEqual(['accepted', 'delta', 'delta', 'finish', 'usage', 'end']);
       expect(answer.route()).toMatchObject({ attempts: 2, peer: 'name of ada' });
       expect(second.asked).toHaveLength(1);
+      expect(heard).toHaveLength(4);
+      expect(heard.slice(2)).toEqual(['from ', 'afar']);
     });
 
-    it('is told that tokens had been produced if all are lost', async () => {
-      const { clock, models, dispatch, model } = await twoReplicas({ crashAfterTokens: 2 });
-      models.set({ name: 'demo', digest }, model);
-      dispatch.setRemote(undefined);
+    it('is told that tokens had been produced if all are lost, be it that the last one gave none', async () => {
+      const { clock, dispatch } = await twoReplicas({ crashAfterTokens: 2 });
+      const full = new ScriptedRemote('demo', async function* () {
+        yield errorEvent(new MeshnodeError('queue_full', 'Full.'), 'before-output');
+      });
+      dispatch.setRemote(remoteOf(remoteReplica('ada', { digest, model: full })));
       const reading = new Reading(dispatch.infer(chat(), whole));
       await finish(clock, reading);
       expect(reading.types()).toEqual(['accepted', 'error']);
+      expect(last(reading)).toMatchObject({ code: 'queue_full', phase: 'during-output' });
+    });
+
+    it('is begun anew once: what kills one engine midway may kill all of them', async () => {
+      const { clock, dispatch, second } = await twoReplicas({ crashAfterTokens: 2 });
+      const dying = ['ada', 'bee', 'cat'].map((peer) => {
+        const model = new ScriptedRemote('demo', async function* () {
+          yield { type: 'accepted', replica: peer };
+          yield { type: 'delta', index: 0, text: 'half' };
+          yield errorEvent(new MeshnodeError('engine_lost', 'It died.'), 'during-output');
+        });
+        return remoteReplica(peer, { digest, model });
+      });
+      dispatch.setRemote(remoteOf(...dying));
+      const reading = new Reading(dispatch.infer(chat(), whole));
+      await finish(clock, reading);
       expect(last(reading)).toMatchObject({ code: 'engine_lost', phase: 'during-output' });
+      const asked = dying.map(({ model }) => (model as ScriptedRemote).asked.length);
+      expect(asked.reduce((sum, count) => sum + count)).toBe(1);
+      expect(second.asked).toEqual([]);
+    });
+
+    it('is given what is too much to be kept, and nobody begins that anew', async () => {
+      const { clock, models, dispatch, second } = await twoReplicas({});
+      models.set({ name: 'demo', digest, stage: 'failed' });
+      const tokenIds = Array.from({ length: 65_536 }, () => 1);
+      let given = 0;
+      const large = new ScriptedRemote('demo', async function* () {
+        yield { type: 'accepted', replica: 'ada' };
+        for (; given < 1_000; given++) {
+          yield { type: 'delta', index: 0, text: 'x', tokenIds };
+        }
+        yield errorEvent(new MeshnodeError('engine_lost', 'It died.'), 'during-output');
+      });
+      dispatch.setRemote(
+        remoteOf(
+          remoteReplica('ada', { digest, model: large }),
+          remoteReplica('bee', { digest, model: second }),
+        ),
+      );
+      const events = dispatch.infer(chat(), whole).events[Symbol.asyncIterator]();
+      await events.next();
+      const first = events.next();
+      await clock.advance(1_000);
+      expect((await first).value).toMatchObject({ type: 'delta' });
+      expect(given * tokenIds.length * 8).toBeLessThan(2 * passLimits.keptBytes);
+      await events.return?.();
+      expect(second.asked).toEqual([]);
     });
 
     it('ends at the deadline, wherever it has come to', async () => {

@@ -36,7 +36,10 @@ describe('the replicas of a name', () => {
     const own = new ModelDirectory([localReplica({ digest: bb, stage: 'loading' }), ...others]);
     expect(peersOf(own.replicasOf({ name: 'demo' }))).toEqual(['here']);
     expect(peersOf(own.replicasOf({ name: 'demo@aaaaaaaa' }))).toEqual(['ada', 'bob']);
-    const pending = new ModelDirectory([localReplica(), ...others]);
+    const attached = new ModelDirectory([localReplica(), ...others]);
+    expect(peersOf(attached.replicasOf({ name: 'demo' }))).toEqual(['here']);
+    const { status, ...hashed } = localReplica();
+    const pending = new ModelDirectory([{ ...hashed, status: { ...status, digest: 'pending' } }, ...others]);
     expect(peersOf(pending.replicasOf({ name: 'demo' }))).toEqual(['ada', 'bob']);
     const failed = new ModelDirectory([localReplica({ digest: bb, stage: 'failed' }), ...others]);
     expect(peersOf(failed.replicasOf({ name: 'demo' }))).toEqual(['ada', 'bob']);

@@ -476,11 +476,14 @@ class LoneHeart {
   loads: ModelLoad[] = [];
   nowMs = 0;
 
-  constructor(neighbours: number) {
-    this.peers = Array.from({ length: neighbours }, (_, index) =>
-      peerIdOf(new Uint8Array(32).fill(index + 2)),
-    );
-    const own = { peer: peerIdOf(new Uint8Array(32).fill(1)), isMember: true, isClient: false };
+  /** `beats`: as somebody who is beaten by all of them, or beats all of them, where two beat each other. */
+  constructor(neighbours: number, turn: 'beaten' | 'beats' = 'beats') {
+    const ids = Array.from({ length: neighbours + 1 }, (_, index) =>
+      peerIdOf(new Uint8Array(32).fill(index + 1)),
+    ).sort();
+    const [ownId = '', ...others] = turn === 'beats' ? ids : ids.reverse();
+    this.peers = others;
+    const own = { peer: ownId, isMember: true, isClient: false };
     const table = {
       get: () => ({ record: { left: false, epoch: 1, sequence: 1 }, endMs: Number.POSITIVE_INFINITY }),
       speakers: () => neighbours + 1,
@@ -563,6 +566,13 @@ describe('in a large mesh', () => {
     expect([...withOther.keys()].sort()).toEqual([...beaten.keys(), other].sort());
   });
 
+  it('who is not beaten by those that he beats does so every second all the same', () => {
+    const lone = new LoneHeart(many, 'beaten');
+    lone.pass(20_000);
+    const beaten = lone.pass(10_000);
+    expect([...beaten.values()]).toEqual(Array(beatLimits.neighbours).fill(10));
+  });
+
   it('nobody is silent who is not beaten, nor when beating him ends', () => {
     const lone = new LoneHeart(many);
     const beaten = lone.pass(minuteMs);
@@ -631,6 +641,20 @@ describe('the load that a beat tells', () => {
     const loads = [load('m', 2, 1)];
     lone.nowMs = 700;
     lone.heart.take(peer, { type: 'beat', nonce: new Uint8Array(beatLimits.nonceBytes), loads }, lone.now());
-    expect(lone.heart.vitals(peer, 900)).toMatchObject({ load: { loads, atMs: 700 }, isBeaten: true });
+    expect(lone.heart.vitals(peer, 900)).toMatchObject({ load: { loads, atMs: 700 } });
+  });
+});
+
+describe('a word that is waited for', () => {
+  it('is so since the last one, or since it is waited for, and of nobody who is not beaten', () => {
+    const lone = new LoneHeart(meshLimits.fullMesh + 6);
+    const beaten = lone.pass(10_000);
+    const [heard = ''] = beaten.keys();
+    const other = lone.peers.find((peer) => !beaten.has(peer)) ?? '';
+    const awaitedMs = (peer: PeerId) => lone.heart.vitals(peer, lone.nowMs)?.awaitedMs;
+    expect([awaitedMs(heard), awaitedMs(other)]).toEqual([10_000, undefined]);
+    lone.pass(2_500, (peer) => peer !== heard);
+    lone.heart.routed(other, lone.now());
+    expect([awaitedMs(heard), awaitedMs(other)]).toEqual([10_000, 12_500]);
   });
 });

@@ -16,6 +16,7 @@ import { remoteLimits } from '../../../../src/util/limits/dispatch.ts';
 import { beatLimits } from '../../../../src/util/limits/mesh.ts';
 import { silentLogger } from '../../../../src/util/logging.ts';
 import { systemRandom } from '../../../../src/util/random.ts';
+import { Wake } from '../../../../src/util/wake.ts';
 import { ManualClock } from '../../../support/manual-clock.ts';
 import { memberView, recordModel } from '../../../support/member-view.ts';
 
@@ -39,16 +40,16 @@ function setUp(...members: MemberView[]) {
   const clock = new ManualClock();
   const notices = new Emitter<MembershipNotice>();
   const vitals = new Map<string, Vitals>();
-  const state = { members, routed: [] as string[], opened: [] as string[], says: [] as Uint8Array[] };
+  const state = { members, routed: [] as string[], opened: [] as string[], says: new Said() };
   const replicas = new MeshReplicas({
     self: 'me',
     mesh: { members: () => state.members, vitals: (peer) => vitals.get(peer) },
     open: async (peer) => {
       state.opened.push(peer);
-      return stuckStream(peer, ...state.says);
+      return stuckStream(peer, state.says);
     },
     onNotice: (listener) => notices.listen(listener),
-    lastWordMs: (peer) => vitals.get(peer)?.heardMs,
+    awaitedMs: (peer) => vitals.get(peer)?.awaitedMs,
     routed: (peer) => state.routed.push(peer),
     clock,
     random: systemRandom,
@@ -65,29 +66,47 @@ function setUp(...members: MemberView[]) {
       rtt: { p50Ms: 7, p95Ms: 9 },
       load,
       heardMs: load.atMs,
-      isBeaten: true,
+      awaitedMs: load.atMs,
     });
   };
   return { clock, notices, replicas, state, show, beat };
 }
 
-/** A stream that takes everything, says so much, and then nothing until it is given up. */
-function stuckStream(peer: string, ...says: Uint8Array[]): PeerStream {
+/** What a node says, as it does. */
+class Said {
+  readonly #frames: Uint8Array[] = [];
+  readonly #wake = new Wake();
+
+  add(...events: InferenceEvent[]): void {
+    this.#frames.push(...events.map((event) => encodeFrame({ type: 'event', event })));
+    this.#wake.now();
+  }
+
+  async next(): Promise<Uint8Array> {
+    for (let frame = this.#frames.shift(); ; frame = this.#frames.shift()) {
+      if (frame !== undefined) {
+        return frame;
+      }
+      await this.#wake.next();
+    }
+  }
+}
+
+/** A stream that takes everything, says what there is to say, and goes on until it is given up. */
+function stuckStream(peer: string, says: Said): PeerStream {
   const gone = Promise.withResolvers<void>();
   return {
     peer,
     protocol: protocols.infer,
     link: 'l',
     read: async (signal) => {
-      const said = says.shift();
-      if (said !== undefined) {
-        return said;
-      }
       const aborted = new Promise<never>((_, reject) => {
         signal?.addEventListener('abort', () => reject(signal.reason), { once: true });
       });
-      await Promise.race([gone.promise, aborted]);
-      throw new MeshnodeError('stream_broken', 'It was given up.');
+      const broken = gone.promise.then(() => {
+        throw new MeshnodeError('stream_broken', 'It was given up.');
+      });
+      return Promise.race([says.next(), broken, aborted]);
     },
     write: async () => {},
     end: async () => {},
@@ -251,7 +270,7 @@ describe('a request under way', () => {
       await clock.advance(remoteLimits.doubtMs - 1);
       expect(isOver()).toBe(false);
       await clock.advance(1);
-      expect((await answer).thrown).toMatchObject({ code: 'peer_unreachable' });
+      expect((await answer).thrown).toMatchObject({ code: 'stream_broken' });
       await clock.advance(60_000);
       expect(clock.pendingTimers).toBe(0);
     });
@@ -268,6 +287,22 @@ describe('a request under way', () => {
       await patient.clock.advance(3_000);
       expect(patient.isOver()).toBe(false);
       patient.notices.emit({ type: 'gone', peer: 'ada' });
+    });
+
+    it('stays for as long as anything comes of it, and once it has given a piece of the answer', async () => {
+      const { clock, isOver, notices, answer, state } = await asked();
+      state.says.add({ type: 'accepted', replica: 'r' });
+      for (let second = 0; second < 4; second++) {
+        await clock.advance(1_000);
+        state.says.add({ type: 'progress', stage: 'prefill' });
+      }
+      await clock.settle();
+      expect(isOver()).toBe(false);
+      state.says.add({ type: 'delta', index: 0, text: 'word' });
+      await clock.advance(60_000);
+      expect(isOver()).toBe(false);
+      notices.emit({ type: 'gone', peer: 'ada' });
+      expect((await answer).thrown).toMatchObject({ code: 'stream_broken' });
     });
 
     it('stays if it was this process that did not run', async () => {
@@ -302,7 +337,7 @@ describe('a request under way', () => {
       { type: 'accepted', replica: 'r' },
       { type: 'delta', index: 0, text: 'word' },
     ];
-    state.says = events.map((event) => encodeFrame({ type: 'event', event }));
+    state.says.add(...events);
     let isOver = false;
     const answer = read(replicas, never).finally(() => {
       isOver = true;
