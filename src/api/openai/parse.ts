@@ -58,18 +58,24 @@ export function textOr<Text extends string, Other>(
   other: z.ZodType<Other>,
 ): z.ZodType<Text | Other> {
   return z.transform((value: unknown, context): Text | Other => {
-    const parsed = typeof value === 'string' ? text.safeParse(value) : other.safeParse(value);
-    if (parsed.success) {
-      return parsed.data;
-    }
-    const issue = parsed.error.issues[0];
-    context.addIssue({
-      code: 'custom',
-      message: issue?.message ?? 'not valid',
-      path: [...(issue?.path ?? [])],
-    });
-    return z.NEVER;
+    return typeof value === 'string'
+      ? resultOf(text.safeParse(value), context)
+      : resultOf(other.safeParse(value), context);
   });
+}
+
+/** What an inner schema made of a value; its first complaint becomes one of `context`. */
+export function resultOf<T>(parsed: z.ZodSafeParseResult<T>, context: z.RefinementCtx): T {
+  if (parsed.success) {
+    return parsed.data;
+  }
+  const issue = parsed.error.issues[0];
+  context.addIssue({
+    code: 'custom',
+    message: issue?.message ?? 'not valid',
+    path: [...(issue?.path ?? [])],
+  });
+  return z.NEVER;
 }
 
 /** A field as the client wrote it, e.g. `messages[0].role`. */

@@ -3,7 +3,7 @@ import { z } from 'zod';
 import { listOf, textOf, tokenIds } from '../../inference/bounded-schemas.ts';
 import type { TextOrTokens } from '../../inference/request.ts';
 import { requestLimits as limits } from '../../util/limits/inference.ts';
-import { textOr } from './parse.ts';
+import { resultOf, textOr } from './parse.ts';
 
 type OneOrMore = [TextOrTokens, ...TextOrTokens[]];
 
@@ -18,15 +18,6 @@ export function textsOrTokens(most: number): z.ZodType<OneOrMore> {
     const parsed = single
       ? one.transform((input): OneOrMore => [input]).safeParse(value)
       : several.safeParse(value);
-    if (parsed.success) {
-      return parsed.data;
-    }
-    const issue = parsed.error.issues[0];
-    context.addIssue({
-      code: 'custom',
-      message: issue?.message ?? 'not valid',
-      path: [...(issue?.path ?? [])],
-    });
-    return z.NEVER;
+    return resultOf(parsed, context);
   });
 }
