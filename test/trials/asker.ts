@@ -2,6 +2,9 @@
 // JSON line each, and prints how that went.
 import { createInterface } from 'node:readline';
 
+/** A line that it is told: what to ask, or which question it shall hang up on. */
+export type Told = Asked | { readonly hangUp: number };
+
 export interface Asked {
   readonly id: number;
   /** Base URL of the API. */
@@ -32,21 +35,31 @@ export type Answered =
       readonly atMs: number;
     };
 
+const callers = new Map<number, AbortController>();
+
 for await (const line of createInterface({ input: process.stdin })) {
-  void answer(JSON.parse(line) as Asked);
+  const told = JSON.parse(line) as Told;
+  if ('hangUp' in told) {
+    callers.get(told.hangUp)?.abort();
+  } else {
+    const caller = new AbortController();
+    callers.set(told.id, caller);
+    void answer(told, caller.signal).finally(() => callers.delete(told.id));
+  }
 }
 
 function say(answered: Answered): void {
   process.stdout.write(`${JSON.stringify(answered)}\n`);
 }
 
-async function answer({ id, apiUrl, prompt, maxTokens }: Asked): Promise<void> {
+async function answer({ id, apiUrl, prompt, maxTokens }: Asked, signal: AbortSignal): Promise<void> {
   const startMs = performance.now();
   const ended = (ending: Ending, why = ''): void =>
     say({ id, news: 'ended', ending, why, tookMs: performance.now() - startMs, atMs: Date.now() });
   try {
     const response = await fetch(`${apiUrl}/chat/completions`, {
       method: 'POST',
+      signal,
       headers: { 'content-type': 'application/json' },
       body: JSON.stringify({
         model: 'demo',

@@ -2,9 +2,10 @@
 // its cable pulled, and leaving by its own word.
 import { fileURLToPath } from 'node:url';
 import { NodeClient } from '../../src/cli/node-client.ts';
+import { sleep, systemClock } from '../../src/util/clock.ts';
 import { markdownTable } from '../support/markdown-table.ts';
 import { type JsonLine, meshnodeProgram, StartedProcess } from '../support/started-process.ts';
-import type { Answered, Ending } from './asker.ts';
+import type { Answered, Ending, Told } from './asker.ts';
 import { Cables } from './cables.ts';
 import { progress, type TrialResult } from './trial.ts';
 import { allJoined, inTime, TrialNode, until } from './trial-node.ts';
@@ -20,6 +21,8 @@ const boundMs: Readonly<Record<Kind, number>> = {
   'cable pulled': 8_000,
   leave: 5_000,
 };
+/** Between two blows: of each member the mesh takes ten verdicts a minute, and these are about one node after the other. */
+const blowEveryMs = 6_500;
 /** Time that a request caught by a dying replica may take more than usual, 99th percentile. */
 const retryBoundMs = 2_000;
 const endless = 'Count for ever.';
@@ -62,12 +65,14 @@ export async function trialLiveness(counts: number = trialsOfEach): Promise<Tria
       try {
         await mesh.start();
         for (let trial = 0; trial < Math.ceil(counts / transports.length); trial++) {
+          const nextBlow = sleep(systemClock, blowEveryMs);
           usualMs.push(...(await mesh.usualMs()));
           trials.push(await mesh.blow(kind));
           progress(
             `${kind} ${transport} ${trial + 1}: dead after ${Math.round(trials.at(-1)?.deadMs ?? 0)} ms`,
           );
           await mesh.restore(kind);
+          await nextBlow;
         }
       } finally {
         await mesh.end();
@@ -106,7 +111,7 @@ function reportOf(
       ]),
       '',
       `Usually a caught one takes ${ms(at(usualMs, 0.5))}. What a dying replica may add is ${ms(retryBoundMs)} at the 99th percentile:`,
-      'where nothing breaks, another one is asked only once it is silent, so that more is added there.',
+      'where nothing breaks, another one is asked once a beat of it is overdue.',
       '',
       'Three nodes, two with the model: "silent" is when the last of the others took the node out of its routing, "known',
       'to all" when it was dead, or had left, for the last of them. Begun: streams that had given words. Caught: streams',
@@ -248,15 +253,19 @@ class TrialMesh {
     }
   }
 
-  /** A long stream that the victim answers: others are let go again. */
+  /** A long stream that the victim answers: others are let go again, and ended. */
   async #beginAtVictim(): Promise<number> {
     for (let tries = 0; tries < 20; tries++) {
       const ids = [this.#ask(endless, 1_500), this.#ask(endless, 1_500)];
-      for (const id of ids) {
-        const { peer } = await this.#news(id, 'began');
-        if (peer === 'victim') {
-          return id;
-        }
+      const began = await Promise.all(ids.map((id) => this.#news(id, 'began')));
+      const wanted = began.find(({ peer }) => peer === 'victim')?.id;
+      const others = ids.filter((id) => id !== wanted);
+      for (const id of others) {
+        this.#tell({ hangUp: id });
+      }
+      await Promise.all(others.map((id) => this.#news(id, 'ended')));
+      if (wanted !== undefined) {
+        return wanted;
       }
     }
     throw new Error('No stream came to be answered by the victim.');
@@ -265,8 +274,12 @@ class TrialMesh {
   #ask(prompt: string, maxTokens: number): number {
     const id = ++this.#asked;
     const { apiUrl } = this.#node('bee');
-    this.#asker?.child.stdin?.write(`${JSON.stringify({ id, apiUrl, prompt, maxTokens })}\n`);
+    this.#tell({ id, apiUrl, prompt, maxTokens });
     return id;
+  }
+
+  #tell(told: Told): void {
+    this.#asker?.child.stdin?.write(`${JSON.stringify(told)}\n`);
   }
 
   #beganBefore(id: number, atMs: number): boolean {
