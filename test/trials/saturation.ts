@@ -12,54 +12,88 @@ const transports = ['quic', 'tcp'] as const;
 const burnersPerCore = 2;
 const burner = 'for (;;) { Math.sqrt(Math.random()); }';
 
+/** A mesh over each transport, side by side. */
 export async function trialSaturation(forMs: number = saturatedMs): Promise<TrialResult> {
-  const rows: string[][] = [];
-  for (const transport of transports) {
-    const { silences, deaths } = await saturated(transport, forMs);
-    rows.push([transport, `${forMs / 60_000} min`, String(nodeCount), String(silences), String(deaths)]);
-  }
-  return {
-    held: rows.every(([, , , , deaths]) => deaths === '0'),
-    report: [
-      markdownTable([['over', 'time', 'nodes', 'fell silent for somebody', 'held dead'], ...rows]),
-      '',
-      `${burnersPerCore} processes for each of the ${availableParallelism()} cores compute without end meanwhile. Nobody`,
-      'may be held dead; who is silent for somebody gets no requests from it until its next word.',
-    ].join('\n'),
-  };
-}
-
-async function saturated(
-  transport: (typeof transports)[number],
-  forMs: number,
-): Promise<{ silences: number; deaths: number }> {
-  const nodes: TrialNode[] = [];
+  const meshes: TrialMesh[] = [];
   try {
-    for (let index = 0; index < nodeCount; index++) {
-      const node = await TrialNode.create(`n${index}`);
-      const join = nodes[0] === undefined ? [] : ['--join', await nodes[0].token()];
-      nodes.push(node);
-      await node.launch(['--transport', transport, ...join]);
+    for (const transport of transports) {
+      meshes.push(await TrialMesh.start(transport));
     }
-    await allJoined(nodes);
-    const marks = new Map(nodes.map((node) => [node, node.mark()]));
-    await burning(forMs, transport);
-    const said = nodes.flatMap((node) => node.saidOfPeers(marks.get(node)));
-    const count = (state: string): number => said.filter((line) => line['state'] === state).length;
-    return { silences: count('suspect'), deaths: count('dead') };
+    await burning(forMs);
+    const rows = meshes.map(({ transport, silences, deaths }) => {
+      return [transport, `${forMs / 60_000} min`, String(nodeCount), String(silences), String(deaths)];
+    });
+    return {
+      held: meshes.every(({ deaths }) => deaths === 0),
+      report: [
+        markdownTable([['over', 'time', 'nodes', 'fell silent for somebody', 'held dead'], ...rows]),
+        '',
+        `Both meshes at once; ${burnersPerCore} processes for each of the ${availableParallelism()} cores compute without end meanwhile. Nobody`,
+        'may be held dead; who is silent for somebody gets no requests from it until its next word.',
+      ].join('\n'),
+    };
   } finally {
-    await Promise.all(nodes.map((node) => node.discard()));
+    await Promise.all(meshes.map((mesh) => mesh.end()));
   }
 }
 
-async function burning(forMs: number, transport: string): Promise<void> {
+/** Five nodes that know each other, and what they have said of each other since. */
+class TrialMesh {
+  readonly transport: (typeof transports)[number];
+  readonly #nodes: TrialNode[] = [];
+  readonly #marks = new Map<TrialNode, number>();
+
+  private constructor(transport: (typeof transports)[number]) {
+    this.transport = transport;
+  }
+
+  static async start(transport: (typeof transports)[number]): Promise<TrialMesh> {
+    const mesh = new TrialMesh(transport);
+    try {
+      for (let index = 0; index < nodeCount; index++) {
+        const [first] = mesh.#nodes;
+        const join = first === undefined ? [] : ['--join', await first.token()];
+        const node = await TrialNode.create(`n${index}`);
+        mesh.#nodes.push(node);
+        await node.launch(['--transport', transport, ...join]);
+      }
+      await allJoined(mesh.#nodes);
+    } catch (cause) {
+      await mesh.end();
+      throw cause;
+    }
+    for (const node of mesh.#nodes) {
+      mesh.#marks.set(node, node.mark());
+    }
+    return mesh;
+  }
+
+  get silences(): number {
+    return this.#count('suspect');
+  }
+
+  get deaths(): number {
+    return this.#count('dead');
+  }
+
+  async end(): Promise<void> {
+    await Promise.all(this.#nodes.map((node) => node.discard()));
+  }
+
+  #count(state: string): number {
+    const said = this.#nodes.flatMap((node) => node.saidOfPeers(this.#marks.get(node)));
+    return said.filter((line) => line['state'] === state).length;
+  }
+}
+
+async function burning(forMs: number): Promise<void> {
   const burners = Array.from({ length: burnersPerCore * availableParallelism() }, () =>
     spawn(process.execPath, ['-e', burner], { stdio: 'ignore' }),
   );
   try {
     for (let leftMs = forMs; leftMs > 0; leftMs -= 60_000) {
       await new Promise((resolve) => setTimeout(resolve, Math.min(60_000, leftMs)));
-      progress(`saturated ${transport}: ${Math.max(0, leftMs - 60_000) / 60_000} minutes left`);
+      progress(`saturated: ${Math.max(0, leftMs - 60_000) / 60_000} minutes left`);
     }
   } finally {
     for (const child of burners) {
