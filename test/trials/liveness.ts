@@ -23,6 +23,8 @@ const boundMs: Readonly<Record<Kind, number>> = {
 };
 /** Between two blows: of each member the mesh takes ten verdicts a minute, and these are about one node after the other. */
 const blowEveryMs = 6_500;
+/** Between two tries to have a stream answered by the victim: a quarter of a beat. */
+const tryEveryMs = 250;
 /** Time that a request caught by a dying replica may take more than usual, 99th percentile. */
 const retryBoundMs = 2_000;
 const endless = 'Count for ever.';
@@ -267,6 +269,8 @@ class TrialMesh {
       if (wanted !== undefined) {
         return wanted;
       }
+      // What its last beat said of it must be over.
+      await sleep(systemClock, tryEveryMs);
     }
     throw new Error('No stream came to be answered by the victim.');
   }
