@@ -1,7 +1,7 @@
 // Members that misuse requests, on QUIC and on TCP: as the node that is asked they answer wrongly, too much, too late or
 // not at all; as the node that asks they flood. Whoever asked is told so, and nobody else in the mesh notices.
 import OpenAI from 'openai';
-import { afterAll, afterEach, beforeAll, describe, expect, it, onTestFinished } from 'vitest';
+import { afterAll, afterEach, beforeAll, describe, expect, it, onTestFinished, vi } from 'vitest';
 import type { InferenceEvent } from '../../src/inference/events.ts';
 import { encodeFrame, type InferFrame } from '../../src/inference/frames.ts';
 import { type ChatRequest, plainOutput } from '../../src/inference/request.ts';
@@ -38,6 +38,14 @@ beforeAll(async () => {
   const { token } = await victim.process.event('invite');
   witness = await MeshProcess.started('bee', '--join', String(token));
   await Promise.all([victim.shows([witness]), witness.shows([victim])]);
+  // What the record of the victim says of its model changes until then, without any attack.
+  await vi.waitFor(
+    async () => {
+      const [row] = await witness.table();
+      expect(row?.models).toMatchObject([{ state: 'ready', digest: expect.any(String) }]);
+    },
+    { timeout: 10_000, interval: 50 },
+  );
   meshKey = await victim.meshIssuer();
 });
 
