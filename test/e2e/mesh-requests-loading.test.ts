@@ -58,7 +58,7 @@ describe.each(paths)('over %s, a client of a node without models', (path) => {
     const reading = openai.chat.completions.create(asked).then((stream) => Array.fromAsync(stream));
     // It goes out before there is a piece of the answer: proxies wait for no longer.
     await expect
-      .poll(() => answers.map(({ status }) => status), { timeout: 5_000, interval: 20 })
+      .poll(() => answers.map(({ status }) => status), { timeout: 10_000, interval: 20 })
       .toEqual([200]);
     release();
     expect(streamedText(await reading)).toHaveLength(20);
