@@ -56,9 +56,9 @@ export async function answerCall(
     ...(call.stream === undefined ? { whole: { onPiece } } : {}),
     ...(waitForLoadMs === undefined ? {} : { waitForLoadMs }),
   });
-  const pass = new Pass(exchange, call, answer, watchers, components);
+  const sending = new AnswerSending(exchange, call, answer, watchers, components);
   try {
-    return await (call.stream === undefined ? pass.whole() : pass.stream(call.stream));
+    return await (call.stream === undefined ? sending.whole() : sending.stream(call.stream));
   } finally {
     for (const watcher of watchers) {
       watcher.close();
@@ -66,8 +66,8 @@ export async function answerCall(
   }
 }
 
-/** One call being answered. */
-class Pass {
+/** One answer on its way to the client. */
+class AnswerSending {
   readonly #exchange: Exchange;
   readonly #call: SurfaceCall;
   readonly #answer: Answer;

@@ -10,7 +10,7 @@ import type { ModelLoad } from './model-load.ts';
 import type { Outbox } from './outbox.ts';
 import type { OwnNode } from './own-node.ts';
 import { Probes } from './probes.ts';
-import { type PeerLoad, Pulse, type Silence } from './pulse.ts';
+import { type Awaited, type PeerLoad, Pulse, type Silence } from './pulse.ts';
 import { pairScore } from './rendezvous.ts';
 import type { Sessions } from './sessions.ts';
 import type { SharedState } from './shared-state.ts';
@@ -37,8 +37,8 @@ export interface Vitals {
   readonly load: PeerLoad | undefined;
   /** Monotonic time of its last word. */
   readonly heardMs: number;
-  /** Since when a word of it is waited for, which comes within about a second; undefined if its silence says nothing. */
-  readonly awaitedMs: number | undefined;
+  /** The word of it that is waited for; undefined if its silence says nothing. */
+  readonly awaited: Awaited | undefined;
 }
 
 const never = Number.POSITIVE_INFINITY;
@@ -191,7 +191,7 @@ export class Liveness {
         rtt: pulse.rtt(nowMs),
         load: pulse.load,
         heardMs: pulse.heardMs,
-        awaitedMs: pulse.awaitedMs,
+        awaited: pulse.awaited(nowMs),
       }
     );
   }

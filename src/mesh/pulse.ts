@@ -3,6 +3,7 @@
 import { LinkRtt } from '../net/link-rtt.ts';
 import type { PeerId } from '../trust/keys.ts';
 import { beatLimits } from '../util/limits/mesh.ts';
+import { Lateness } from './lateness.ts';
 import type { ModelLoad } from './model-load.ts';
 import type { RecordVersion } from './version.ts';
 
@@ -31,9 +32,18 @@ export interface PeerLoad {
   readonly atMs: number;
 }
 
+/** A word that is to come about a second after the last one. */
+export interface Awaited {
+  /** Monotonic time of the last word, or since when there should be any. */
+  readonly sinceMs: number;
+  /** Milliseconds by which one was late at most, within the last minute. */
+  readonly lateMs: number;
+}
+
 export class Pulse {
   readonly peer: PeerId;
   readonly #rtt = new LinkRtt();
+  readonly #lateness = new Lateness();
   /** Hex of the nonces that are out, and when they went. */
   readonly #unanswered = new Map<string, number>();
   /** When beats of the neighbour were answered within the last second. */
@@ -94,19 +104,30 @@ export class Pulse {
 
   /** When something is to be concluded from its saying nothing. */
   get dueMs(): number {
-    const { silence, awaitedMs } = this;
+    const { silence } = this;
+    const sinceMs = this.#awaitedSinceMs;
     return (
-      silence?.dueMs ?? (awaitedMs === undefined ? Number.POSITIVE_INFINITY : awaitedMs + beatLimits.silentMs)
+      silence?.dueMs ?? (sinceMs === undefined ? Number.POSITIVE_INFINITY : sinceMs + beatLimits.silentMs)
     );
   }
 
-  /** Since when a word of it is waited for: its last one, at the earliest. Undefined if its silence says nothing. */
-  get awaitedMs(): number | undefined {
+  /** The word of it that is waited for; undefined if its silence says nothing. */
+  awaited(nowMs: number): Awaited | undefined {
+    const sinceMs = this.#awaitedSinceMs;
+    return sinceMs === undefined ? undefined : { sinceMs, lateMs: this.#lateness.longestMs(nowMs) };
+  }
+
+  get #awaitedSinceMs(): number | undefined {
     return this.beatenMs === undefined ? undefined : Math.max(this.heardMs, this.beatenMs);
   }
 
   /** It says something. */
   heard(nowMs: number): void {
+    const sinceMs = this.#awaitedSinceMs;
+    // Of one that had fallen silent it says nothing: it was gone, not late.
+    if (sinceMs !== undefined && this.silence === undefined) {
+      this.#lateness.add(nowMs - sinceMs, nowMs);
+    }
     this.heardMs = nowMs;
     this.silence = undefined;
     this.#hasGrace = false;

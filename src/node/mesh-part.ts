@@ -199,7 +199,7 @@ export class MeshPart {
   async #drain(): Promise<void> {
     const { clock } = this.#init;
     const late = (): MeshnodeError => new MeshnodeError('shutting_down', 'The node leaves its mesh.');
-    const drained = this.parts.traffic.drained();
+    const drained = this.parts.traffic.drain();
     await withTimeout(clock, nodeLimits.drainMs, drained, late).catch(() => {}); // They are told so.
   }
 

@@ -59,9 +59,9 @@ export class MeshTraffic {
     dispatch.setRemote(this.#replicas);
   }
 
-  /** Resolves when what peers have asked so far is answered. */
-  async drained(): Promise<void> {
-    await this.#server?.drained();
+  /** Answers what peers have asked so far, and no more. Resolves when it is done. */
+  async drain(): Promise<void> {
+    await this.#server?.drain();
   }
 
   /** Asks and serves nobody any more. */
@@ -95,7 +95,7 @@ export class MeshTraffic {
     return {
       open: (peer, signal) => this.#open(peer, signal),
       onNotice: (listener) => mesh.onNotice(listener),
-      awaitedMs: (peer) => mesh.vitals(peer)?.awaitedMs,
+      awaited: (peer) => mesh.vitals(peer)?.awaited,
       routed: (peer, addresses) => this.#tellRouted(peer, addresses),
       clock,
       random,

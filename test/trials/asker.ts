@@ -81,7 +81,8 @@ async function answer({ id, apiUrl, prompt, maxTokens }: Asked, signal: AbortSig
     if (text.includes('data: [DONE]')) {
       ended('complete');
     } else {
-      ended(text.includes('"error"') ? 'told' : 'truncated', 'an error frame and a clean end');
+      const error = text.split('\n').find((line) => line.includes('"error"'));
+      ended(error === undefined ? 'truncated' : 'told', error ?? 'a clean end');
     }
   } catch (thrown) {
     ended('told', String(thrown));

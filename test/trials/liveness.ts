@@ -33,6 +33,7 @@ const shortTokens = 40;
 
 type Kind = (typeof kinds)[number];
 type Transport = (typeof transports)[number];
+type Began = Extract<Answered, { news: 'began' }>;
 
 interface Trial {
   readonly kind: Kind;
@@ -50,6 +51,8 @@ interface Caught {
   readonly ending: Ending;
   /** From the blow, or from when it was asked, to its end. */
   readonly afterMs: number;
+  /** Where it began to be answered, how long after the blow, and what it was told: for whoever looks into it. */
+  readonly story: string;
 }
 
 export async function trialLiveness(counts: number = trialsOfEach): Promise<TrialResult> {
@@ -118,6 +121,11 @@ function reportOf(
       'Three nodes, two with the model: "silent" is when the last of the others took the node out of its routing, "known',
       'to all" when it was dead, or had left, for the last of them. Begun: streams that had given words. Caught: streams',
       'asked for at the moment of the blow, of which about half go to the node that is struck.',
+      ...trials.flatMap(({ kind, transport, answers }) =>
+        answers
+          .filter(({ what, ending }) => what === 'caught' && ending !== 'complete')
+          .map(({ ending, story }) => `- A caught one was ${ending} (${kind}, ${transport}): it ${story}.`),
+      ),
       ...missing.map((what) => `Not run: ${what}.`),
     ].join('\n'),
   };
@@ -145,6 +153,20 @@ function answersRow(trials: readonly Trial[], wanted: Caught['what'], kind: Kind
     // Of fewer samples nobody knows a 99th percentile.
     ...[ms(at(times, 0.5)), times.length < 100 ? '' : ms(at(times, 0.99)), ms(at(times, 1))],
   ];
+}
+
+/**
+ * Some are quicker than the blow. What is killed, stopped or cut off says nothing after it: words of it that arrive later
+ * were on their way. Who leaves goes on with what it has.
+ */
+function isBeforeBlow({ peer, atMs }: Began, kind: Kind, struckAtMs: number): boolean {
+  return atMs <= struckAtMs || (kind !== 'leave' && peer === 'victim');
+}
+
+function storyOf(began: Began | undefined, struckAtMs: number): string {
+  return began === undefined
+    ? 'never began'
+    : `began at ${began.peer} ${began.atMs - struckAtMs} ms after the blow`;
 }
 
 /** The value that `share` of the samples do not exceed. */
@@ -204,12 +226,12 @@ class TrialMesh {
     const silentMs = await since(['suspect', 'dead', 'left']);
     const deadMs = await since(['dead', 'left']);
     const ended = async (id: number): Promise<Caught> => {
-      const { ending, atMs, tookMs } = await this.#news(id, 'ended');
-      // Some are quicker than the blow.
-      const hasBegun = id === begun || this.#beganBefore(id, struckAtMs);
-      return hasBegun
-        ? { what: 'begun', ending, afterMs: atMs - startedAtMs }
-        : { what: 'caught', ending, afterMs: tookMs };
+      const { ending, why, atMs, tookMs } = await this.#news(id, 'ended');
+      const began = this.#beginning(id);
+      const told = { ending, story: `${storyOf(began, struckAtMs)}: ${why}` };
+      return id === begun || (began !== undefined && isBeforeBlow(began, kind, struckAtMs))
+        ? { ...told, what: 'begun', afterMs: atMs - startedAtMs }
+        : { ...told, what: 'caught', afterMs: tookMs };
     };
     const answers = await Promise.all([begun, ...caught].map(ended));
     return { kind, transport: this.#transport, silentMs, deadMs, answers };
@@ -286,9 +308,9 @@ class TrialMesh {
     this.#asker?.child.stdin?.write(`${JSON.stringify(told)}\n`);
   }
 
-  #beganBefore(id: number, atMs: number): boolean {
+  #beginning(id: number): Began | undefined {
     const began = this.#asker?.lines.find((line) => line['id'] === id && line['news'] === 'began');
-    return Number(began?.['atMs'] ?? Number.POSITIVE_INFINITY) <= atMs;
+    return began as unknown as Began | undefined;
   }
 
   async #news<News extends Answered['news']>(

@@ -47,6 +47,7 @@ export class InferServer {
   readonly #bodies = new BodyMemory();
   readonly #answers = new PeerAnswers();
   readonly #stopping = new AbortController();
+  #takesRequests = true;
 
   constructor(init: InferServerInit) {
     this.#init = init;
@@ -64,8 +65,9 @@ export class InferServer {
     };
   }
 
-  /** Resolves when what is being answered now is over. Requests that come meanwhile are not waited for. */
-  async drained(): Promise<void> {
+  /** Takes no request any more (`shutting_down`, another node can be asked). Resolves when those it has are answered. */
+  async drain(): Promise<void> {
+    this.#takesRequests = false;
     await Promise.all(this.#answers.all().map(({ stopped }) => stopped));
   }
 
@@ -134,6 +136,9 @@ export class InferServer {
     }
     if (request === undefined) {
       throw noLongerKept();
+    }
+    if (!this.#takesRequests) {
+      throw new MeshnodeError('shutting_down', 'The node takes no more requests.');
     }
     if (request.hops < 1) {
       throw new MeshnodeError('invalid_request', 'A request from a node has passed one at least.', {

@@ -4,6 +4,7 @@ import { type InferenceEvent, isOutput } from '../../inference/events.ts';
 import type { Answerable, EngineFeature } from '../../inference/features.ts';
 import type { InferenceKind, InferenceRequest } from '../../inference/request.ts';
 import type { MembershipNotice } from '../../mesh/membership-events.ts';
+import type { Awaited } from '../../mesh/pulse.ts';
 import type { ReplicaLoad } from '../../routing/least-loaded.ts';
 import type { PeerId } from '../../trust/keys.ts';
 import type { Timer } from '../../util/clock.ts';
@@ -12,17 +13,15 @@ import { inferLimits, remoteLimits } from '../../util/limits/dispatch.ts';
 import { beatLimits } from '../../util/limits/mesh.ts';
 import { askPeer, type InferCallerComponents } from '../infer/ask-peer.ts';
 import type { RemoteModel } from '../replica.ts';
+import { doubtAfterMs, isDoubted } from './doubt.ts';
 import { boundedError } from './peer-error.ts';
 import { SentRequests } from './sent-requests.ts';
 
 export interface PeerModelComponents extends InferCallerComponents {
   /** Hears what becomes of peers; the returned function ends that. */
   readonly onNotice: (listener: (notice: MembershipNotice) => void) => () => void;
-  /**
-   * Monotonic time since which a word of a peer is waited for, its last one at the earliest; undefined of one that is
-   * not to be heard every second.
-   */
-  readonly awaitedMs: (peer: PeerId) => number | undefined;
+  /** The word of a peer that is waited for; undefined of one that is not to be heard every second. */
+  readonly awaited: (peer: PeerId) => Awaited | undefined;
   /** Told that a peer is asked, and where it can be dialled if its record is not known. */
   readonly routed: (peer: PeerId, addresses?: readonly string[]) => void;
 }
@@ -90,10 +89,10 @@ export class PeerModel implements RemoteModel {
     const { load, rttMs } = this.#news();
     const isFresh = load !== undefined && nowMs - load.atMs <= beatLimits.loadMs;
     return {
-      requests: isFresh ? this.#sent.since(load.requests, load.atMs) : this.#sent.underWay(),
+      requests: isFresh ? this.#sent.since(load.requests, load.atMs, rttMs ?? 0) : this.#sent.underWay(),
       slots: load?.slots ?? this.#facts.slots,
       rttMs,
-      isDoubted: isDoubted(this.#components.awaitedMs(this.#peer), nowMs),
+      isDoubted: isDoubted(this.#components.awaited(this.#peer), nowMs),
     };
   }
 
@@ -223,12 +222,12 @@ class PeerLoss {
   #look(): void {
     const { clock } = this.#components;
     const nowMs = clock.monotonicMs();
-    const dueMs = this.#wordMs(nowMs) + remoteLimits.doubtMs;
+    const { sinceMs, lateMs } = this.#awaited(nowMs);
+    const dueMs = sinceMs + doubtAfterMs(lateMs);
     this.#watch = clock.after(Math.max(0, dueMs - nowMs), () => {
-      const lateMs = clock.monotonicMs() - dueMs;
-      if (lateMs > beatLimits.lateMs) {
+      if (clock.monotonicMs() - dueMs > beatLimits.lateMs) {
         // This process did not run: what the peer said meanwhile is yet to be read.
-        this.#sinceMs = clock.monotonicMs() - remoteLimits.doubtMs + beatLimits.lateMs;
+        this.#sinceMs = clock.monotonicMs() - doubtAfterMs(lateMs) + beatLimits.lateMs;
       }
       // Timers come before what waits in sockets: that is read first.
       this.#watch = clock.after(0, () => this.#doubt());
@@ -237,24 +236,21 @@ class PeerLoss {
 
   #doubt(): void {
     const nowMs = this.#components.clock.monotonicMs();
-    if (isDoubted(this.#wordMs(nowMs), nowMs)) {
+    if (isDoubted(this.#awaited(nowMs), nowMs)) {
       this.#lose('stream_broken', 'was not heard when it should have been');
     } else {
       this.#look();
     }
   }
 
-  #wordMs(nowMs: number): number {
-    return Math.max(this.#sinceMs, this.#components.awaitedMs(this.#peer) ?? nowMs);
+  #awaited(nowMs: number): Awaited {
+    const { sinceMs, lateMs } = this.#components.awaited(this.#peer) ?? { sinceMs: nowMs, lateMs: 0 };
+    return { sinceMs: Math.max(this.#sinceMs, sinceMs), lateMs };
   }
 
   #lose(code: ErrorCode, what: string): void {
     this.#controller.abort(new MeshnodeError(code, `The node that was asked ${what}.`));
   }
-}
-
-function isDoubted(awaitedMs: number | undefined, nowMs: number): boolean {
-  return awaitedMs !== undefined && nowMs - awaitedMs >= remoteLimits.doubtMs;
 }
 
 const kinds: readonly string[] = [

@@ -35,13 +35,16 @@ export class SentRequests {
     return this.#count(({ endedMs }) => endedMs === undefined);
   }
 
-  /** How many the replica has now that had `counted` at `atMs`: what was sent since comes on top, what ended since is off. */
-  since(counted: number, atMs: number): number {
-    const begun = this.#count((sent) => sent.endedMs === undefined && sent.atMs > atMs);
-    const ended = this.#count(
-      (sent) => sent.endedMs !== undefined && sent.endedMs > atMs && sent.atMs <= atMs,
-    );
-    return Math.max(0, counted + begun - ended);
+  /**
+   * How many the replica has now, by a beat that came at `atMs` and says `counted`. What it cannot have counted yet comes
+   * on top: a request and a beat that cross each other pass within a round trip. What ended since is off. It has those
+   * under way from here at least, whatever the beat says.
+   */
+  since(counted: number, atMs: number, rttMs: number): number {
+    const isCounted = (sent: Sent): boolean => sent.atMs <= atMs - rttMs;
+    const begun = this.#count((sent) => sent.endedMs === undefined && !isCounted(sent));
+    const ended = this.#count((sent) => sent.endedMs !== undefined && sent.endedMs > atMs && isCounted(sent));
+    return Math.max(this.underWay(), counted + begun - ended);
   }
 
   #forget(nowMs: number): void {

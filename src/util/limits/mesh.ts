@@ -119,6 +119,8 @@ export const beatLimits = {
    * has so long to read what came meanwhile.
    */
   lateMs: 250,
+  /** How long it is remembered that a word of a neighbour was late. */
+  latenessMs: 60_000,
   /** Who has heard nobody for so long, two beats, is cut off itself: verdicts come at least 2.9 s after a cut. */
   cutOffMs: 2_000,
   /** Bytes of a nonce: nobody guesses one of the few that are out within a second. */

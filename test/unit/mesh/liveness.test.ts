@@ -651,10 +651,10 @@ describe('a word that is waited for', () => {
     const beaten = lone.pass(10_000);
     const [heard = ''] = beaten.keys();
     const other = lone.peers.find((peer) => !beaten.has(peer)) ?? '';
-    const awaitedMs = (peer: PeerId) => lone.heart.vitals(peer, lone.nowMs)?.awaitedMs;
-    expect([awaitedMs(heard), awaitedMs(other)]).toEqual([10_000, undefined]);
+    const sinceMs = (peer: PeerId) => lone.heart.vitals(peer, lone.nowMs)?.awaited?.sinceMs;
+    expect([sinceMs(heard), sinceMs(other)]).toEqual([10_000, undefined]);
     lone.pass(2_500, (peer) => peer !== heard);
     lone.heart.routed(other, lone.now());
-    expect([awaitedMs(heard), awaitedMs(other)]).toEqual([10_000, 12_500]);
+    expect([sinceMs(heard), sinceMs(other)]).toEqual([10_000, 12_500]);
   });
 });

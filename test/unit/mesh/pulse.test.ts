@@ -25,6 +25,56 @@ function silenceUntil(dueMs: number): Silence {
   };
 }
 
+describe('the lateness of a pulse', () => {
+  /** One that is beaten from the first second on. */
+  function beatenPulse(): Pulse {
+    const pulse = newPulse();
+    pulse.beatenMs = 0;
+    return pulse;
+  }
+  const hear = (pulse: Pulse, ...atMs: number[]): void => {
+    for (const ms of atMs) {
+      pulse.heard(ms);
+    }
+  };
+
+  it('is that of the latest word within a minute', () => {
+    const pulse = beatenPulse();
+    hear(pulse, 1_000, 2_300, 4_200, 5_250);
+    expect(pulse.awaited(5_300)).toEqual({ sinceMs: 5_250, lateMs: 900 });
+    expect(pulse.awaited(4_200 + beatLimits.latenessMs)?.lateMs).toBe(900);
+    expect(pulse.awaited(4_201 + beatLimits.latenessMs)?.lateMs).toBe(50);
+    expect(pulse.awaited(5_251 + beatLimits.latenessMs)?.lateMs).toBe(0);
+  });
+
+  it('is none if words come in time, however many', () => {
+    const pulse = beatenPulse();
+    hear(pulse, 1_000, 1_100, 1_100, 2_000, 3_000);
+    expect(pulse.awaited(3_000)).toEqual({ sinceMs: 3_000, lateMs: 0 });
+  });
+
+  it('is not that of the word which ends a silence, nor of the time in which nobody beat', () => {
+    const pulse = beatenPulse();
+    pulse.silence = silenceUntil(9_000);
+    hear(pulse, 30_000);
+    expect(pulse.awaited(30_000)?.lateMs).toBe(0);
+    pulse.beatenMs = undefined;
+    hear(pulse, 50_000);
+    expect(pulse.awaited(50_000)).toBeUndefined();
+    pulse.beatenMs = 60_000;
+    hear(pulse, 60_900);
+    expect(pulse.awaited(60_900)?.lateMs).toBe(0);
+  });
+
+  it('is not that of this process, when it did not run', () => {
+    const pulse = beatenPulse();
+    hear(pulse, 1_000);
+    pulse.excuse(5_000, 7_000);
+    hear(pulse, 7_100);
+    expect(pulse.awaited(7_100)?.lateMs).toBeLessThanOrEqual(100);
+  });
+});
+
 describe('the round trips of a pulse', () => {
   it('are not known before a beat was answered', () => {
     expect(newPulse().rtt(0)).toBeUndefined();

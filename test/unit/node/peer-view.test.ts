@@ -15,7 +15,7 @@ const vitals: Vitals = {
   rtt: { p50Ms: 1.23456, p95Ms: 4.56789 },
   load: { loads: [busy], atMs: nowMs - 700 },
   heardMs: nowMs - 300,
-  awaitedMs: nowMs - 300,
+  awaited: { sinceMs: nowMs - 300, lateMs: 0 },
 };
 
 describe('a peer that beats', () => {

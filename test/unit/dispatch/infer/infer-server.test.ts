@@ -446,6 +446,46 @@ describe('an answer', () => {
   });
 });
 
+describe('a server that takes no more requests', () => {
+  it('ends those it has, lets them be taken up, and leaves others to another node', async () => {
+    const release = Promise.withResolvers<void>();
+    const { pair, raw, clock } = await setUp(async function* () {
+      yield accepted;
+      await release.promise;
+      yield* answer.slice(1);
+    });
+    const [reading, lost, receiving] = [await raw(), await raw(), await raw()];
+    await reading.ask(1);
+    await lost.ask(2);
+    expect([await reading.event(), await lost.event()]).toMatchObject([accepted, accepted]);
+    const [beginning, ...rest] = requestToFrames(chatRequest(), { resumeKey: keyOf(4), framesHeld: 0 });
+    await receiving.send(beginning as InferFrame);
+    await clock.settle();
+    let isDrained = false;
+    const drained = pair.server?.drain().then(() => {
+      isDrained = true;
+    });
+    lost.stream.abort(new Error('lost'));
+    await receiving.send(...rest);
+    const late = await raw();
+    await late.ask(3);
+    for (const refused of [receiving, late]) {
+      expect(await refused.events()).toMatchObject([
+        { code: 'shutting_down', retryable: true, phase: 'before-output' },
+      ]);
+    }
+    const again = await raw();
+    await again.ask(2, 1);
+    expect(isDrained).toBe(false);
+    release.resolve();
+    expect((await reading.events()).at(-1)).toMatchObject({ type: 'end' });
+    expect((await again.events()).at(-1)).toMatchObject({ type: 'end' });
+    await Promise.all([reading, again].map(({ stream }) => stream.end()));
+    await drained;
+    expect(pair.calls).toHaveLength(2);
+  });
+});
+
 describe('a server that stops', () => {
   it('tells whoever waits, gives up what nobody reads, and refuses what comes', async () => {
     const { clock, pair, raw } = await setUp(waitingAfter(accepted));

@@ -40,7 +40,7 @@ function setUp(...members: MemberView[]) {
   const clock = new ManualClock();
   const notices = new Emitter<MembershipNotice>();
   const vitals = new Map<string, Vitals>();
-  const state = { members, routed: [] as string[], opened: [] as string[], says: new Said() };
+  const state = { members, routed: [] as string[], opened: [] as string[], says: new Said(), lateMs: 0 };
   const replicas = new MeshReplicas({
     self: 'me',
     mesh: { members: () => state.members, vitals: (peer) => vitals.get(peer) },
@@ -49,7 +49,7 @@ function setUp(...members: MemberView[]) {
       return stuckStream(peer, state.says);
     },
     onNotice: (listener) => notices.listen(listener),
-    awaitedMs: (peer) => vitals.get(peer)?.awaitedMs,
+    awaited: (peer) => vitals.get(peer)?.awaited,
     routed: (peer) => state.routed.push(peer),
     clock,
     random: systemRandom,
@@ -66,7 +66,7 @@ function setUp(...members: MemberView[]) {
       rtt: { p50Ms: 7, p95Ms: 9 },
       load,
       heardMs: load.atMs,
-      awaitedMs: load.atMs,
+      awaited: { sinceMs: load.atMs, lateMs: state.lateMs },
     });
   };
   return { clock, notices, replicas, state, show, beat };
@@ -177,9 +177,10 @@ describe('the load of a replica', () => {
     expect(loadNow()?.requests).toBe(4);
     await clock.advance(10);
     beat('ada');
-    expect(loadNow()?.requests).toBe(0);
+    expect(loadNow()?.requests).toBe(1);
     caller.abort(new MeshnodeError('cancelled', 'Enough.'));
     await answer;
+    expect(loadNow()?.requests).toBe(0);
   });
 
   it('is what is known here alone once the last beat is old', async () => {
@@ -198,6 +199,16 @@ describe('the load of a replica', () => {
     expect(replicas.replicas()[0]?.model.load().isDoubted).toBe(true);
     beat('ada');
     expect(replicas.replicas()[0]?.model.load().isDoubted).toBe(false);
+  });
+
+  it('is in doubt later if its beats were late before', async () => {
+    const { replicas, beat, clock, state } = setUp(member('ada', [model()]));
+    state.lateMs = 500;
+    beat('ada', busy);
+    await clock.advance(1_999);
+    expect(replicas.replicas()[0]?.model.load().isDoubted).toBe(false);
+    await clock.advance(1);
+    expect(replicas.replicas()[0]?.model.load().isDoubted).toBe(true);
   });
 
   it('counts what was sent before its record changed', async () => {
@@ -252,8 +263,9 @@ describe('a request under way', () => {
 
   describe('whose node is not heard when it should be', () => {
     /** Asked half a second after the last beat. */
-    async function asked(patient = false) {
+    async function asked(patient = false, lateMs = 0) {
       const setup = setUp(member('ada', [model()]));
+      setup.state.lateMs = lateMs;
       setup.beat('ada');
       await setup.clock.advance(500);
       const answer = read(setup.replicas, never, patient);
@@ -273,6 +285,14 @@ describe('a request under way', () => {
       expect((await answer).thrown).toMatchObject({ code: 'stream_broken' });
       await clock.advance(60_000);
       expect(clock.pendingTimers).toBe(0);
+    });
+
+    it('stays with one whose beats were late before for as long as they may be again', async () => {
+      const { clock, answer, isOver } = await asked(false, 700);
+      await clock.advance(2_399);
+      expect(isOver()).toBe(false);
+      await clock.advance(1);
+      expect((await answer).thrown).toMatchObject({ code: 'stream_broken' });
     });
 
     it('stays for as long as beats come, and when there is no other', async () => {

@@ -192,7 +192,7 @@ async function clientOf(
     routers: () => [ada, bee],
     wayTo: (peer) => ({ isSilent: silent.has(peer), rttMs: peer === ada ? 1 : undefined }),
     onNotice: (listener) => notices.listen(listener),
-    awaitedMs: () => undefined,
+    awaited: () => undefined,
     routed: () => {},
     clock: systemClock,
     random: systemRandom,
