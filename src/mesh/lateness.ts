@@ -1,4 +1,4 @@
-// How late the words of a neighbour came at most within the last minute: by this a machine that is busy is told from one
+// How late the words of a neighbour come, by those of the last minute: by this a machine that is busy is told from one
 // that is gone. Pure.
 import { beatLimits } from '../util/limits/mesh.ts';
 
@@ -8,20 +8,26 @@ interface LateWord {
 }
 
 export class Lateness {
-  /** In the order in which they came, each less late than the one before: what came before a later word counts no more. */
+  /** Of the last minute; at most as many as fit into one, for each of them took more than a beat. */
   #late: readonly LateWord[] = [];
 
   /** A word came at `nowMs`, a monotonic time, so long after the one before. */
   add(gapMs: number, nowMs: number): void {
     const byMs = gapMs - beatLimits.beatMs;
-    if (byMs > 0) {
-      this.#late = [...this.#recent(nowMs).filter((word) => word.byMs > byMs), { byMs, atMs: nowMs }];
+    if (byMs > beatLimits.lateMs) {
+      this.#late = [...this.#recent(nowMs), { byMs, atMs: nowMs }];
     }
   }
 
-  /** Milliseconds beyond the time between two beats; 0 if all came in time. */
-  longestMs(nowMs: number): number {
-    return this.#recent(nowMs)[0]?.byMs ?? 0;
+  /**
+   * By how many milliseconds beyond the time between two beats a word was late twice or more. What happened once, e.g.
+   * because this process did not run for a moment, says nothing about the neighbour.
+   */
+  repeatedMs(nowMs: number): number {
+    const [, second] = this.#recent(nowMs)
+      .map(({ byMs }) => byMs)
+      .sort((a, b) => b - a);
+    return second ?? 0;
   }
 
   #recent(nowMs: number): readonly LateWord[] {

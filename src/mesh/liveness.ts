@@ -10,7 +10,7 @@ import type { ModelLoad } from './model-load.ts';
 import type { Outbox } from './outbox.ts';
 import type { OwnNode } from './own-node.ts';
 import { Probes } from './probes.ts';
-import { type Awaited, type PeerLoad, Pulse, type Silence } from './pulse.ts';
+import { type AwaitedWord, type PeerLoad, Pulse, type Silence } from './pulse.ts';
 import { pairScore } from './rendezvous.ts';
 import type { Sessions } from './sessions.ts';
 import type { SharedState } from './shared-state.ts';
@@ -38,7 +38,7 @@ export interface Vitals {
   /** Monotonic time of its last word. */
   readonly heardMs: number;
   /** The word of it that is waited for; undefined if its silence says nothing. */
-  readonly awaited: Awaited | undefined;
+  readonly awaited: AwaitedWord | undefined;
 }
 
 const never = Number.POSITIVE_INFINITY;

@@ -33,10 +33,10 @@ export interface PeerLoad {
 }
 
 /** A word that is to come about a second after the last one. */
-export interface Awaited {
+export interface AwaitedWord {
   /** Monotonic time of the last word, or since when there should be any. */
   readonly sinceMs: number;
-  /** Milliseconds by which one was late at most, within the last minute. */
+  /** Milliseconds by which words were late more than once within the last minute. */
   readonly lateMs: number;
 }
 
@@ -112,9 +112,9 @@ export class Pulse {
   }
 
   /** The word of it that is waited for; undefined if its silence says nothing. */
-  awaited(nowMs: number): Awaited | undefined {
+  awaited(nowMs: number): AwaitedWord | undefined {
     const sinceMs = this.#awaitedSinceMs;
-    return sinceMs === undefined ? undefined : { sinceMs, lateMs: this.#lateness.longestMs(nowMs) };
+    return sinceMs === undefined ? undefined : { sinceMs, lateMs: this.#lateness.repeatedMs(nowMs) };
   }
 
   get #awaitedSinceMs(): number | undefined {

@@ -115,13 +115,13 @@ export class MeshTraffic {
     });
   }
 
-  /** Members that know who serves what, the nearest first. */
+  /** Members that know who serves what, the nearest first. Who has left takes no requests, and passes none on. */
   #routers(): PeerId[] {
     const { mesh } = this.#init;
     const rttOf = (peer: PeerId): number => mesh.vitals(peer)?.rtt?.p50Ms ?? Number.POSITIVE_INFINITY;
     return mesh
       .members()
-      .filter(({ isUp, record }) => isUp && record.role !== 'client')
+      .filter(({ isUp, status, record }) => isUp && status === 'alive' && record.role !== 'client')
       .map(({ record }) => ({ peer: record.peerId, rttMs: rttOf(record.peerId) }))
       .sort((one, other) => (one.rttMs < other.rttMs ? -1 : 1))
       .map(({ peer }) => peer);

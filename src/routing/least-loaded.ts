@@ -15,7 +15,7 @@ export interface ReplicaLoad {
 /** What a replica that does not tell its slots is taken to have: one graphics card's usual setting. */
 const unknownSlots = 4;
 /** What a way that was not measured yet is taken for, milliseconds: longer than any measured one in a city. */
-const unknownRttMs = 50;
+export const unknownRttMs = 50;
 
 /** Replicas, the one to be asked first at the front; among equals the nearest, then the order that they came in. */
 export function leastLoadedFirst<Replica>(

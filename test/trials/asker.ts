@@ -28,7 +28,7 @@ export type Answered =
       readonly id: number;
       readonly news: 'ended';
       readonly ending: Ending;
-      /** What the error was, if it was told. */
+      /** What the error was, or how it ended without being complete. */
       readonly why: string;
       readonly tookMs: number;
       /** When it ended, Unix time. */

@@ -65,7 +65,7 @@ export class InferServer {
     };
   }
 
-  /** Takes no request any more (`shutting_down`, another node can be asked). Resolves when those it has are answered. */
+  /** Takes no request any more (`shutting_down`, another node can be asked). Resolves when those it has are over. */
   async drain(): Promise<void> {
     this.#takesRequests = false;
     await Promise.all(this.#answers.all().map(({ stopped }) => stopped));

@@ -4,8 +4,8 @@ import { type InferenceEvent, isOutput } from '../../inference/events.ts';
 import type { Answerable, EngineFeature } from '../../inference/features.ts';
 import type { InferenceKind, InferenceRequest } from '../../inference/request.ts';
 import type { MembershipNotice } from '../../mesh/membership-events.ts';
-import type { Awaited } from '../../mesh/pulse.ts';
-import type { ReplicaLoad } from '../../routing/least-loaded.ts';
+import type { AwaitedWord } from '../../mesh/pulse.ts';
+import { type ReplicaLoad, unknownRttMs } from '../../routing/least-loaded.ts';
 import type { PeerId } from '../../trust/keys.ts';
 import type { Timer } from '../../util/clock.ts';
 import { asMeshnodeError, type ErrorCode, MeshnodeError } from '../../util/errors.ts';
@@ -21,7 +21,7 @@ export interface PeerModelComponents extends InferCallerComponents {
   /** Hears what becomes of peers; the returned function ends that. */
   readonly onNotice: (listener: (notice: MembershipNotice) => void) => () => void;
   /** The word of a peer that is waited for; undefined of one that is not to be heard every second. */
-  readonly awaited: (peer: PeerId) => Awaited | undefined;
+  readonly awaited: (peer: PeerId) => AwaitedWord | undefined;
   /** Told that a peer is asked, and where it can be dialled if its record is not known. */
   readonly routed: (peer: PeerId, addresses?: readonly string[]) => void;
 }
@@ -89,7 +89,9 @@ export class PeerModel implements RemoteModel {
     const { load, rttMs } = this.#news();
     const isFresh = load !== undefined && nowMs - load.atMs <= beatLimits.loadMs;
     return {
-      requests: isFresh ? this.#sent.since(load.requests, load.atMs, rttMs ?? 0) : this.#sent.underWay(),
+      requests: isFresh
+        ? this.#sent.since(load.requests, load.atMs, rttMs ?? unknownRttMs)
+        : this.#sent.underWay(),
       slots: load?.slots ?? this.#facts.slots,
       rttMs,
       isDoubted: isDoubted(this.#components.awaited(this.#peer), nowMs),
@@ -188,8 +190,8 @@ class PeerLoss {
       }
       if (notice.type === 'gone') {
         this.#lose(this.#hasOutput ? 'stream_broken' : 'peer_unreachable', 'is gone');
-      } else if (notice.type === 'left' && !this.#hasOutput) {
-        // What it has begun it brings to an end.
+      } else if (notice.type === 'left' && !this.#hasOutput && !patient) {
+        // What it has it brings to an end, which is the best there is if nobody else can be asked.
         this.#lose('peer_unreachable', 'has left the mesh');
       } else if (notice.type === 'silent' && !this.#hasOutput && !patient) {
         this.#lose('peer_unreachable', 'is silent');
@@ -227,7 +229,8 @@ class PeerLoss {
     this.#watch = clock.after(Math.max(0, dueMs - nowMs), () => {
       if (clock.monotonicMs() - dueMs > beatLimits.lateMs) {
         // This process did not run: what the peer said meanwhile is yet to be read.
-        this.#sinceMs = clock.monotonicMs() - doubtAfterMs(lateMs) + beatLimits.lateMs;
+        const graceMs = beatLimits.lateMs - doubtAfterMs(lateMs);
+        this.#sinceMs = Math.max(this.#sinceMs, clock.monotonicMs() + graceMs);
       }
       // Timers come before what waits in sockets: that is read first.
       this.#watch = clock.after(0, () => this.#doubt());
@@ -243,7 +246,7 @@ class PeerLoss {
     }
   }
 
-  #awaited(nowMs: number): Awaited {
+  #awaited(nowMs: number): AwaitedWord {
     const { sinceMs, lateMs } = this.#components.awaited(this.#peer) ?? { sinceMs: nowMs, lateMs: 0 };
     return { sinceMs: Math.max(this.#sinceMs, sinceMs), lateMs };
   }

@@ -36,9 +36,9 @@ export class SentRequests {
   }
 
   /**
-   * How many the replica has now, by a beat that came at `atMs` and says `counted`. What it cannot have counted yet comes
-   * on top: a request and a beat that cross each other pass within a round trip. What ended since is off. It has those
-   * under way from here at least, whatever the beat says.
+   * How many the replica has now, by a beat that came at `atMs` and says `counted`. What was sent less than a round trip
+   * before it comes on top: the two have crossed. What ended since is off. An estimate where a request was long on its
+   * way; but it has those under way from here at least, whatever the beat says.
    */
   since(counted: number, atMs: number, rttMs: number): number {
     const isCounted = (sent: Sent): boolean => sent.atMs <= atMs - rttMs;

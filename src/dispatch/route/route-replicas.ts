@@ -52,10 +52,11 @@ export class RouteReplicas implements RemoteReplicas {
     const { log, onNotice } = components;
     this.#components = components;
     this.#changes = new Emitter((err) => log.error({ err }, 'a listener of replicas failed'));
-    this.#stopListening = onNotice(({ type }) => {
-      if (type === 'up') {
+    this.#stopListening = onNotice((notice) => {
+      // Another one is to be asked if it was the one that told this, and passes requests on.
+      if (notice.type === 'up' || (notice.type === 'left' && notice.peer === this.#told?.router)) {
         this.#keepAsking();
-      } else if (type === 'changed') {
+      } else if (notice.type === 'changed') {
         this.#changed();
       }
     });

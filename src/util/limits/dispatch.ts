@@ -92,7 +92,7 @@ export const remoteLimits = {
    * given nothing for: one beat missed, and what a busy machine loses. Nobody is told, and nothing else follows from it.
    */
   doubtMs: 1_600,
-  /** One whose words were late of late is given that lateness so many times over, up to `beatLimits.silentMs`. */
+  /** One whose words are late now and then is given that lateness so many times over, up to `beatLimits.silentMs`. */
   doubtLateness: 2,
   /** After a node could not be reached, for so long a client asks it through another. */
   detourMs: 60_000,

@@ -19,6 +19,7 @@ import { systemRandom } from '../../../../src/util/random.ts';
 import { Wake } from '../../../../src/util/wake.ts';
 import { ManualClock } from '../../../support/manual-clock.ts';
 import { memberView, recordModel } from '../../../support/member-view.ts';
+import { textAnswer } from '../../../support/scripted-dispatch.ts';
 
 const digest = 'd'.repeat(64);
 
@@ -181,6 +182,20 @@ describe('the load of a replica', () => {
     caller.abort(new MeshnodeError('cancelled', 'Enough.'));
     await answer;
     expect(loadNow()?.requests).toBe(0);
+  });
+
+  it('counts what was sent within a round trip before the beat on top of what others sent', async () => {
+    const { replicas, beat, clock } = setUp(member('ada', [model()]));
+    const caller = new AbortController();
+    const answer = read(replicas, caller.signal);
+    await clock.advance(6);
+    beat('ada', busy);
+    expect(replicas.replicas()[0]?.model.load().requests).toBe(4);
+    await clock.advance(1);
+    beat('ada', busy);
+    expect(replicas.replicas()[0]?.model.load().requests).toBe(3);
+    caller.abort(new MeshnodeError('cancelled', 'Enough.'));
+    await answer;
   });
 
   it('is what is known here alone once the last beat is old', async () => {
@@ -371,11 +386,19 @@ describe('a request under way', () => {
     expect(await answer).toMatchObject({ events, thrown: { code: 'stream_broken' } });
   });
 
-  it('ends with its node`s own word that it leaves', async () => {
-    const { replicas, notices, clock } = setUp(member('ada', [model()]));
-    const answer = read(replicas, never, true);
-    await clock.settle();
-    notices.emit({ type: 'left', peer: 'ada' });
-    expect((await answer).thrown).toBeInstanceOf(MeshnodeError);
+  it('ends with its node`s own word that it leaves, unless nobody else can be asked', async () => {
+    const one = setUp(member('ada', [model()]));
+    const answer = read(one.replicas, never);
+    await one.clock.settle();
+    one.notices.emit({ type: 'left', peer: 'ada' });
+    expect((await answer).thrown).toMatchObject({ code: 'peer_unreachable' });
+
+    const other = setUp(member('ada', [model()]));
+    const only = read(other.replicas, never, true);
+    await other.clock.settle();
+    other.notices.emit({ type: 'left', peer: 'ada' });
+    const events = textAnswer('word');
+    other.state.says.add(...events);
+    expect(await only).toEqual({ events, thrown: undefined });
   });
 });

@@ -133,6 +133,8 @@ interface Mesh {
   readonly client: InProcessNetwork;
   readonly replicas: RouteReplicas;
   readonly notices: Emitter<MembershipNotice>;
+  /** Whom the client can ask, the nearest first. */
+  readonly routers: PeerId[];
   /** How often each node was asked who serves what. */
   readonly questions: Map<PeerId, number>;
   /** What each node was asked to answer. */
@@ -156,6 +158,7 @@ async function clientOf(
   const networks = new InProcessNetworks();
   const client = networks.create({ peerId: dan });
   const notices = new Emitter<MembershipNotice>();
+  const routers = [ada, bee];
   const [questions, asked, silent] = [new Map<PeerId, number>(), [] as Mesh['asked'], new Set<PeerId>()];
   for (const at of [ada, bee, cleo]) {
     const network = networks.create({ peerId: at });
@@ -189,7 +192,7 @@ async function clientOf(
   const replicas = new RouteReplicas({
     open: (peer, signal) => client.open(peer, protocols.infer, { signal }),
     openRoute: (peer, signal) => client.open(peer, protocols.route, { signal }),
-    routers: () => [ada, bee],
+    routers: () => routers,
     wayTo: (peer) => ({ isSilent: silent.has(peer), rttMs: peer === ada ? 1 : undefined }),
     onNotice: (listener) => notices.listen(listener),
     awaited: () => undefined,
@@ -200,7 +203,7 @@ async function clientOf(
   });
   stops.push(() => replicas.stop());
   await replicas.refresh();
-  return { client, replicas, notices, questions, asked, silent };
+  return { client, replicas, notices, routers, questions, asked, silent };
 }
 
 const chat: ChatRequest = {
@@ -294,6 +297,23 @@ describe('a client', () => {
     expect(await answerFrom(mesh, cleo)).toBe('from afar');
     const passedOn = { at: ada, model: atCleo.name, hops: 1 };
     expect(mesh.asked).toEqual([passedOn, passedOn]);
+  });
+
+  it('asks another member, and through that one, as soon as the one that told it leaves', async () => {
+    const mesh = await clientOf([atCleo]);
+    mesh.routers.shift();
+    mesh.notices.emit({ type: 'left', peer: bee });
+    await mesh.replicas.refresh();
+    expect([...mesh.questions]).toEqual([[ada, 1]]);
+    mesh.notices.emit({ type: 'left', peer: ada });
+    await expect
+      .poll(() => [...mesh.questions])
+      .toEqual([
+        [ada, 1],
+        [bee, 1],
+      ]);
+    expect(await answerFrom(mesh, cleo)).not.toBe('');
+    expect(mesh.asked.map(({ at }) => at)).toEqual([bee]);
   });
 
   it('shows who is silent as not heard, and hears at once when the node that it asks is', async () => {
