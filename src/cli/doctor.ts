@@ -1,7 +1,7 @@
 // `meshnode doctor`: runs the checks of node/checks.ts on this machine and those of node/peer-checks.ts on the mesh of
 // the running node, and prints what each found.
 import { join } from 'node:path';
-import { attachOpenAiUrl } from '../engine/openai-url.ts';
+import { attachOpenAiUrl } from '../engine/openai-url/openai-url.ts';
 import { readHubSettings } from '../models/hub-settings.ts';
 import { type CheckResult, failure, ok } from '../node/check-result.ts';
 import {

@@ -5,7 +5,7 @@ import { createServer } from 'node:net';
 import { dirname } from 'node:path';
 import type { Engine } from '../engine/engine.ts';
 import type { Hardware } from '../engine/hardware/device.ts';
-import type { AttachedServer } from '../engine/openai-url.ts';
+import type { AttachedServer } from '../engine/openai-url/openai-url.ts';
 import { isLoopbackHost } from '../http/loopback.ts';
 import { plainOutput } from '../inference/request.ts';
 import { errorTable, MeshnodeError, systemErrorCode } from '../util/errors.ts';

@@ -4,10 +4,10 @@ import * as fileSystem from 'node:fs/promises';
 import { join } from 'node:path';
 import * as z from 'zod';
 import { MeshnodeError, systemErrorCode } from '../util/errors.ts';
+import { type FolderLock, tryLock } from '../util/folder-lock.ts';
 import { makeFolder } from '../util/make-folder.ts';
 import type { Random } from '../util/random.ts';
 import { replaceFile } from '../util/replace-file.ts';
-import { type FolderLock, tryLock } from './folder-lock.ts';
 
 /** What a running node says of itself to a second one and to the command line. */
 export interface RunCard {

@@ -8,12 +8,12 @@ import type { ApiKey } from '../api/key-ring.ts';
 import { hashedKey } from '../http/guards.ts';
 import { type Clock, sleep } from '../util/clock.ts';
 import { MeshnodeError, systemErrorCode } from '../util/errors.ts';
+import { type FolderLock, tryLock } from '../util/folder-lock.ts';
 import { nodeLimits } from '../util/limits/node.ts';
 import { makeFolder } from '../util/make-folder.ts';
 import type { Random } from '../util/random.ts';
 import { replaceFile } from '../util/replace-file.ts';
 import { attempt } from './data-folder.ts';
-import { type FolderLock, tryLock } from './folder-lock.ts';
 
 /** A key as the file has it. */
 export interface KeyRecord extends ApiKey {

@@ -9,7 +9,7 @@ import type { Engine, EngineName } from '../engine/engine.ts';
 import { detectHardware } from '../engine/hardware/detect.ts';
 import type { Device, Hardware } from '../engine/hardware/device.ts';
 import { type SystemSource, thisMachine } from '../engine/hardware/system-source.ts';
-import { attachOpenAiUrl } from '../engine/openai-url.ts';
+import { attachOpenAiUrl } from '../engine/openai-url/openai-url.ts';
 import { openProcessRegistry } from '../engine/process-registry.ts';
 import { isLoopbackHost } from '../http/loopback.ts';
 import { ModelDigests } from '../models/digest.ts';

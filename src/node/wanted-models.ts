@@ -1,6 +1,6 @@
 // The models that a node was told to serve: each is loaded, each server attached to as soon as it is there. What fails
 // goes on by itself and is an event; the node runs without it.
-import { normaliseUrl } from '../engine/openai-url.ts';
+import { normaliseUrl } from '../engine/openai-url/openai-url.ts';
 import type { Serving } from '../serving/serving.ts';
 import { background } from '../util/async.ts';
 import { type Clock, sleep } from '../util/clock.ts';

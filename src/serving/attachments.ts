@@ -1,6 +1,6 @@
 // The servers that this node is attached to: follows what models each offers, and lets go of all at the end.
 import type { LoadedModel } from '../engine/engine.ts';
-import { type AttachedServer, normaliseUrl } from '../engine/openai-url.ts';
+import { type AttachedServer, normaliseUrl } from '../engine/openai-url/openai-url.ts';
 import { raceSignal } from '../util/async.ts';
 import { MeshnodeError } from '../util/errors.ts';
 import type { ServingPorts } from './ports.ts';

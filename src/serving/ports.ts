@@ -1,7 +1,7 @@
 // What serving needs from elsewhere, as types only: finding a model's file, judging memory, hashing
 // weights, watching an attached server. The composition root hands the real ones in.
 import type { LoadOptions } from '../engine/engine.ts';
-import type { AttachedServer } from '../engine/openai-url.ts';
+import type { AttachedServer } from '../engine/openai-url/openai-url.ts';
 import type { DownloadOptions } from '../models/download-progress.ts';
 import type { ResolvedModel } from '../models/resolve-model.ts';
 

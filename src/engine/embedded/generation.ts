@@ -9,10 +9,10 @@ import type {
 } from 'node-llama-cpp';
 import { LlamaGrammarEvaluationState, TokenBias } from 'node-llama-cpp';
 import { engineLimits } from '../../util/limits/engine.ts';
+import { StopDetector, type TextPiece } from '../stop-detector.ts';
 import type { CacheGate } from './cache-gate.ts';
 import type { WorkerSampling } from './protocol.ts';
 import { commonPrefix } from './slots.ts';
-import { StopDetector, type TextPiece } from './stop-detector.ts';
 import { TokenTextDecoder } from './text-decoder.ts';
 
 export interface GenerationTask {

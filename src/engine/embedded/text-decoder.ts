@@ -1,6 +1,6 @@
 // Turns generated tokens into text piece by piece, waiting while a character is incomplete. Pure: the
 // tokenizer is handed in.
-import type { TextPiece } from './stop-detector.ts';
+import type { TextPiece } from '../stop-detector.ts';
 
 /** Text of `tokens` as it stands after `before`. */
 export type Detokenize = (tokens: readonly number[], before: readonly number[]) => string;

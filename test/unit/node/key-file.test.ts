@@ -6,7 +6,6 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import fc from 'fast-check';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { tryLock } from '../../../src/node/folder-lock.ts';
 import {
   createKey,
   type KeyRecord,
@@ -16,6 +15,7 @@ import {
   revokeKey,
 } from '../../../src/node/key-file.ts';
 import { systemClock } from '../../../src/util/clock.ts';
+import { tryLock } from '../../../src/util/folder-lock.ts';
 import { nodeLimits } from '../../../src/util/limits/node.ts';
 import { seededRandom, systemRandom } from '../../../src/util/random.ts';
 import { hurriedClock } from '../../support/hurried-clock.ts';

@@ -1,7 +1,7 @@
 // Serving over an engine double: loads that share, fail, wait and end, and attached servers that change.
 import { describe, expect, it } from 'vitest';
 import type { Engine, LoadedModel, LoadOptions, ModelFile, ModelState } from '../../../src/engine/engine.ts';
-import type { AttachedServer } from '../../../src/engine/openai-url.ts';
+import type { AttachedServer } from '../../../src/engine/openai-url/openai-url.ts';
 import type { ResolvedModel } from '../../../src/models/resolve-model.ts';
 import type { ModelStatus } from '../../../src/serving/model-status.ts';
 import type { ServingPorts } from '../../../src/serving/ports.ts';

@@ -1,11 +1,11 @@
 // Chunks of an OpenAI-speaking server's answer as events of the contract. Pure; forgiving where servers
 // differ (repeated ids, missing indices, several finish reasons), strict where a guess could be wrong.
-import type { FinishReason, InferenceEvent, TokenLogprob, UsageEvent } from '../inference/events.ts';
-import { MeshnodeError } from '../util/errors.ts';
-import { isJsonObject, type JsonObject, type JsonValue } from '../util/json.ts';
-import { eventLimits, requestLimits } from '../util/limits/inference.ts';
-import { type Random, randomId } from '../util/random.ts';
-import { type FailureContext, inBandError, protocolError } from './openai-url-errors.ts';
+import type { FinishReason, InferenceEvent, TokenLogprob, UsageEvent } from '../../inference/events.ts';
+import { MeshnodeError } from '../../util/errors.ts';
+import { isJsonObject, type JsonObject, type JsonValue } from '../../util/json.ts';
+import { eventLimits, requestLimits } from '../../util/limits/inference.ts';
+import { type Random, randomId } from '../../util/random.ts';
+import { type FailureContext, inBandError, protocolError } from './errors.ts';
 
 /** Finish reasons by every name in use; what is not here counts as `stop`. */
 const finishReasons: Readonly<Record<string, FinishReason>> = {
@@ -81,12 +81,12 @@ export class AnswerReader {
     if (choices.length === 0 || choices.some(([, choice]) => choice.finish === undefined)) {
       throw said
         ? protocolError('ended its answer without a finish reason')
-        : new MeshnodeError('engine_lost', 'The attached server stopped in the middle of its answer.');
+        : new MeshnodeError('engine_lost', 'The model server stopped in the middle of its answer.');
     }
     if (choices.length < this.#options.choices) {
       throw new MeshnodeError(
         'unsupported_parameter',
-        `The attached server gave ${choices.length} of ${this.#options.choices} choices.`,
+        `The model server gave ${choices.length} of ${this.#options.choices} choices.`,
         { param: 'n' },
       );
     }
@@ -235,7 +235,7 @@ class ChoiceReader {
       return;
     }
     if (failedReasons.has(json)) {
-      throw new MeshnodeError('engine_lost', 'The attached server gave the answer up.');
+      throw new MeshnodeError('engine_lost', 'The model server gave the answer up.');
     }
     this.finish = Object.hasOwn(finishReasons, json) ? finishReasons[json] : 'stop';
   }

@@ -1,11 +1,11 @@
 // Asks an attached server what it serves, and reads its list of models: bounded, names checked. Knows
 // nothing of what becomes of them.
-import { MeshnodeError } from '../util/errors.ts';
-import { isJsonObject, type JsonObject, type JsonValue } from '../util/json.ts';
-import { engineLimits } from '../util/limits/engine.ts';
-import { requestLimits } from '../util/limits/inference.ts';
-import type { AttachedClient } from './openai-url-client.ts';
-import { protocolError } from './openai-url-errors.ts';
+import { MeshnodeError } from '../../util/errors.ts';
+import { isJsonObject, type JsonObject, type JsonValue } from '../../util/json.ts';
+import { engineLimits } from '../../util/limits/engine.ts';
+import { requestLimits } from '../../util/limits/inference.ts';
+import type { ServerClient } from '../openai/client.ts';
+import { protocolError } from '../openai/errors.ts';
 
 /** A model as the server lists it. */
 export interface ListedModel {
@@ -15,7 +15,7 @@ export interface ListedModel {
 }
 
 /** Every model that the server lists now. Throws `attach_failed` with the reason. */
-export async function probeModels(client: AttachedClient, signal: AbortSignal): Promise<ListedModel[]> {
+export async function probeModels(client: ServerClient, signal: AbortSignal): Promise<ListedModel[]> {
   try {
     const body = await client.json({
       method: 'GET',

@@ -6,8 +6,8 @@ import {
   type InferenceEvent,
   isOutput,
   type UsageEvent,
-} from '../inference/events.ts';
-import { type EngineFeature, unsupportedFeature } from '../inference/features.ts';
+} from '../../inference/events.ts';
+import { type EngineFeature, unsupportedFeature } from '../../inference/features.ts';
 import type {
   ChatRequest,
   CompletionRequest,
@@ -15,26 +15,26 @@ import type {
   InferenceKind,
   InferenceRequest,
   RerankRequest,
-} from '../inference/request.ts';
-import { Emitter } from '../util/async.ts';
-import type { Clock } from '../util/clock.ts';
-import { asMeshnodeError, MeshnodeError } from '../util/errors.ts';
-import { engineLimits } from '../util/limits/engine.ts';
-import type { Random } from '../util/random.ts';
-import type { Capabilities, LoadedModel, LoadFigures, ModelState } from './engine.ts';
-import type { AttachedClient, Exchange } from './openai-url-client.ts';
-import { AnswerReader } from './openai-url-events.ts';
-import { readPromptTokens, readScores, readVectors } from './openai-url-lists.ts';
-import { type ListedModel, probeModels } from './openai-url-probe.ts';
+} from '../../inference/request.ts';
+import { Emitter } from '../../util/async.ts';
+import type { Clock } from '../../util/clock.ts';
+import { asMeshnodeError, MeshnodeError } from '../../util/errors.ts';
+import { engineLimits } from '../../util/limits/engine.ts';
+import type { Random } from '../../util/random.ts';
+import type { Capabilities, LoadedModel, LoadFigures, ModelState } from '../engine.ts';
+import { AnswerReader } from '../openai/answer-reader.ts';
+import { readAnswer } from '../openai/answer-stream.ts';
+import type { Exchange, ServerClient } from '../openai/client.ts';
+import { readPromptTokens, readScores, readVectors } from '../openai/lists.ts';
 import {
   embeddingCall,
   generationCall,
   harmlessExtraFields,
   rerankCall,
   type ServerCall,
-} from './openai-url-request.ts';
-import { readAnswer } from './openai-url-stream.ts';
-import { Throughput } from './throughput.ts';
+} from '../openai/request.ts';
+import { Throughput } from '../throughput.ts';
+import { type ListedModel, probeModels } from './probe.ts';
 
 /**
  * No server tells what it can do, so everything that OpenAI's API can carry is passed on and the server's
@@ -54,7 +54,7 @@ const features: ReadonlySet<EngineFeature> = new Set([
 
 export interface AttachedModelOptions {
   readonly listed: ListedModel;
-  readonly client: AttachedClient;
+  readonly client: ServerClient;
   readonly clock: Clock;
   readonly random: Random;
   /** Called when the connection failed: the server should be looked at before its turn. */

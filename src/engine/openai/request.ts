@@ -13,8 +13,8 @@ import type {
   TextOrTokens,
   Tool,
   ToolCall,
-} from '../inference/request.ts';
-import type { JsonObject, JsonValue } from '../util/json.ts';
+} from '../../inference/request.ts';
+import type { JsonObject, JsonValue } from '../../util/json.ts';
 
 /** A POST to the server: `path` is below its base URL. */
 export interface ServerCall {

@@ -1,10 +1,10 @@
 // The attached-server engine keeps what engines promise, against a server over real sockets.
-import { attachOpenAiUrl } from '../../../src/engine/openai-url.ts';
-import { silentLogger } from '../../../src/util/logging.ts';
-import { seededRandom } from '../../../src/util/random.ts';
-import { DoubleOpenAiServer, type DoubleServerKnobs } from '../../support/double-openai-server.ts';
-import { describeEngine, type EngineUnderTest } from '../../support/engine-compliance.ts';
-import { hurriedClock } from '../../support/hurried-clock.ts';
+import { attachOpenAiUrl } from '../../../../src/engine/openai-url/openai-url.ts';
+import { silentLogger } from '../../../../src/util/logging.ts';
+import { seededRandom } from '../../../../src/util/random.ts';
+import { DoubleOpenAiServer, type DoubleServerKnobs } from '../../../support/double-openai-server.ts';
+import { describeEngine, type EngineUnderTest } from '../../../support/engine-compliance.ts';
+import { hurriedClock } from '../../../support/hurried-clock.ts';
 
 async function make(knobs: Partial<DoubleServerKnobs>): Promise<EngineUnderTest> {
   const server = new DoubleOpenAiServer({ tokensPerSecond: 400, ...knobs });

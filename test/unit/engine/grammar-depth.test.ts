@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { grammarDepth } from '../../../../src/engine/embedded/grammar-depth.ts';
+import { grammarDepth } from '../../../src/engine/grammar-depth.ts';
 
 describe('grammarDepth', () => {
   it.each([

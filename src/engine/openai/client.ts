@@ -1,18 +1,20 @@
-// HTTP to one attached server: a pool of kept-alive connections, the key, time limits on silence. It
+// HTTP to one model server: a pool of kept-alive connections, the key, time limits on silence. It
 // sends the key to this server only, follows no redirect, and knows nothing of what it carries.
 import { type Dispatcher, Pool } from 'undici';
-import type { Clock, Timer } from '../util/clock.ts';
-import { MeshnodeError } from '../util/errors.ts';
-import type { JsonObject, JsonValue } from '../util/json.ts';
-import { parseJson } from '../util/json.ts';
-import { engineLimits } from '../util/limits/engine.ts';
-import { requestLimits } from '../util/limits/inference.ts';
-import { connectionError, inBandError, protocolError, statusError } from './openai-url-errors.ts';
+import type { Clock, Timer } from '../../util/clock.ts';
+import { MeshnodeError } from '../../util/errors.ts';
+import type { JsonObject, JsonValue } from '../../util/json.ts';
+import { parseJson } from '../../util/json.ts';
+import { engineLimits } from '../../util/limits/engine.ts';
+import { requestLimits } from '../../util/limits/inference.ts';
+import { connectionError, inBandError, protocolError, statusError } from './errors.ts';
 
-export interface AttachedClientOptions {
+export interface ServerClientOptions {
   /** Base URL without a trailing slash, e.g. `http://127.0.0.1:11434/v1`. */
   readonly url: string;
   readonly apiKey?: string | undefined;
+  /** A unix socket to connect to instead of the URL's address. */
+  readonly socketPath?: string;
   readonly clock: Clock;
 }
 
@@ -26,13 +28,13 @@ export interface Exchange {
   readonly silenceMs: number;
 }
 
-export class AttachedClient {
+export class ServerClient {
   readonly #base: URL;
   readonly #apiKey: string | undefined;
   readonly #clock: Clock;
   readonly #pool: Pool;
 
-  constructor(options: AttachedClientOptions) {
+  constructor(options: ServerClientOptions) {
     this.#base = new URL(options.url);
     this.#apiKey = options.apiKey;
     this.#clock = options.clock;
@@ -43,6 +45,7 @@ export class AttachedClient {
       headersTimeout: 0,
       bodyTimeout: 0,
       allowH2: false,
+      ...(options.socketPath === undefined ? {} : { socketPath: options.socketPath }),
     });
   }
 
@@ -186,7 +189,7 @@ class SilenceWatch {
         this.#controller.abort(
           new MeshnodeError(
             'engine_timeout',
-            `The attached server was silent for ${Math.round(this.#silenceMs / 1000)} s.`,
+            `The model server was silent for ${Math.round(this.#silenceMs / 1000)} s.`,
           ),
         );
       } else {

@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { StopDetector } from '../../../../src/engine/embedded/stop-detector.ts';
+import { StopDetector } from '../../../src/engine/stop-detector.ts';
 
 /** Feeds pieces until one stops it; what was shown, with its tokens. */
 function run(

@@ -1,9 +1,9 @@
 // Chunks of every kind of server as events: the oddities that servers are known for.
 import { describe, expect, test } from 'vitest';
-import { AnswerReader } from '../../../src/engine/openai-url-events.ts';
-import { readPromptTokens, readScores, readVectors } from '../../../src/engine/openai-url-lists.ts';
-import type { JsonObject, JsonValue } from '../../../src/util/json.ts';
-import { seededRandom } from '../../../src/util/random.ts';
+import { AnswerReader } from '../../../../src/engine/openai/answer-reader.ts';
+import { readPromptTokens, readScores, readVectors } from '../../../../src/engine/openai/lists.ts';
+import type { JsonObject, JsonValue } from '../../../../src/util/json.ts';
+import { seededRandom } from '../../../../src/util/random.ts';
 
 function reader(choices = 1): AnswerReader {
   return new AnswerReader({

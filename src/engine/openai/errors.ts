@@ -1,10 +1,10 @@
-// What an attached server's failures are called here: HTTP statuses, error objects and broken connections
+// What a model server's failures are called here: HTTP statuses, error objects and broken connections
 // as MeshnodeErrors. Texts of the server are passed on short, on one line, without the key and addresses.
 
-import { type ErrorCode, isErrorCode, MeshnodeError, systemErrorCode } from '../util/errors.ts';
-import { isJsonObject, type JsonValue, parseJson } from '../util/json.ts';
-import { engineLimits } from '../util/limits/engine.ts';
-import { requestLimits } from '../util/limits/inference.ts';
+import { type ErrorCode, isErrorCode, MeshnodeError, systemErrorCode } from '../../util/errors.ts';
+import { isJsonObject, type JsonValue, parseJson } from '../../util/json.ts';
+import { engineLimits } from '../../util/limits/engine.ts';
+import { requestLimits } from '../../util/limits/inference.ts';
 
 /** An answer that is no success, as far as it was read. */
 export interface FailedAnswer {
@@ -40,7 +40,7 @@ const requestFaults: ReadonlySet<ErrorCode> = new Set([
   'model_unsupported',
 ]);
 
-const refusedKey = 'The attached server refused the API key: set the right one where the server is attached.';
+const refusedKey = 'The model server refused the API key: set the right one where the server is attached.';
 
 /** The error that an HTTP answer with a status other than 200 stands for. */
 export function statusError(answer: FailedAnswer, context: FailureContext): MeshnodeError {
@@ -98,18 +98,18 @@ export function connectionError(thrown: unknown, answered: boolean): MeshnodeErr
   }
   const code = systemErrorCode(thrown) ?? '';
   if (answered || code === 'UND_ERR_SOCKET' || code === 'ECONNRESET' || code === 'EPIPE') {
-    return new MeshnodeError('engine_lost', 'The connection to the attached server broke.', {
+    return new MeshnodeError('engine_lost', 'The connection to the model server broke.', {
       cause: thrown,
     });
   }
   if (code.startsWith('HPE_') || code === 'UND_ERR_HEADERS_OVERFLOW') {
-    return new MeshnodeError('engine_protocol', 'The attached server does not answer in HTTP.', {
+    return new MeshnodeError('engine_protocol', 'The model server does not answer in HTTP.', {
       cause: thrown,
     });
   }
   return new MeshnodeError(
     'engine_unavailable',
-    `The attached server cannot be reached${code ? ` (${code})` : ''}.`,
+    `The model server cannot be reached${code ? ` (${code})` : ''}.`,
     {
       cause: thrown,
     },
@@ -118,7 +118,7 @@ export function connectionError(thrown: unknown, answered: boolean): MeshnodeErr
 
 /** `engine_protocol`: the server answered, but not as OpenAI's API does. */
 export function protocolError(what: string, cause?: unknown): MeshnodeError {
-  return new MeshnodeError('engine_protocol', `The attached server ${what}.`, { cause });
+  return new MeshnodeError('engine_protocol', `The model server ${what}.`, { cause });
 }
 
 /** 404 says either that the model is gone or that the server has no such route. */
@@ -126,7 +126,7 @@ function notFound(said: ServerError, message: string, context: FailureContext): 
   const namesModel = said.code === 'model_not_found' || /\bmodel\b/i.test(said.message);
   return namesModel
     ? new MeshnodeError('model_not_found', message)
-    : new MeshnodeError('model_unsupported', `The attached server has no ${context.path}.`, {
+    : new MeshnodeError('model_unsupported', `The model server has no ${context.path}.`, {
         param: 'model',
       });
 }
@@ -184,7 +184,7 @@ function describe(text: string, context: FailureContext): string {
   const safe = apiKey === undefined ? text : text.replaceAll(apiKey, '[hidden]');
   const [line = ''] = safe.trimStart().split(/[\r\n]/, 1);
   const shown = line.slice(0, engineLimits.attachErrorChars).replaceAll(addresses, '[address]');
-  return `The attached server says: ${shown}`;
+  return `The model server says: ${shown}`;
 }
 
 /** Seconds from a `retry-after` in seconds; a date, which needs equal clocks, is passed over. */

@@ -1,7 +1,7 @@
 // The bytes of an answer, cut anywhere, are the same documents.
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
-import { type AnswerPart, readAnswer } from '../../../src/engine/openai-url-stream.ts';
+import { type AnswerPart, readAnswer } from '../../../../src/engine/openai/answer-stream.ts';
 
 const stream = [
   ': ping',

@@ -1,20 +1,20 @@
 // The attached-server engine against a server that misbehaves in every way we know of.
 import fc from 'fast-check';
 import { describe, expect, test, vi } from 'vitest';
-import { errorTable } from '../../../src/util/errors.ts';
-import { engineLimits } from '../../../src/util/limits/engine.ts';
-import { createLogger } from '../../../src/util/logging.ts';
-import { attachDouble, attachTo, onceServer, startDouble } from '../../support/attached.ts';
-import type { DoubleServerKnobs } from '../../support/double-openai-server.ts';
+import { errorTable } from '../../../../src/util/errors.ts';
+import { engineLimits } from '../../../../src/util/limits/engine.ts';
+import { createLogger } from '../../../../src/util/logging.ts';
+import { attachDouble, attachTo, onceServer, startDouble } from '../../../support/attached.ts';
+import type { DoubleServerKnobs } from '../../../support/double-openai-server.ts';
 import {
   chatRequest,
   collect,
   complete,
   embeddingRequest,
   rerankRequest,
-} from '../../support/engine-answers.ts';
-import { hurriedClock } from '../../support/hurried-clock.ts';
-import { ManualClock } from '../../support/manual-clock.ts';
+} from '../../../support/engine-answers.ts';
+import { hurriedClock } from '../../../support/hurried-clock.ts';
+import { ManualClock } from '../../../support/manual-clock.ts';
 
 const prompt = 'Tell me of the sea.';
 const key = 'sk-very-secret-1234';
@@ -206,7 +206,7 @@ describe('the API key', () => {
     const refusal = { status: 500, body: { error: { message: `bad ${key} thing` } } };
     const { model } = await attachDouble({ refusal, apiKey: key }, { apiKey: key });
     const { error } = await collect(model, chatRequest('double', prompt));
-    expect(error?.message).toBe('The attached server says: bad [hidden] thing');
+    expect(error?.message).toBe('The model server says: bad [hidden] thing');
   });
 
   test('follows no redirect', async () => {
@@ -266,7 +266,7 @@ describe('a refusal', () => {
     const { error } = await answerOf({
       refusal: { status: 500, body: body(`${'x'.repeat(2_000)}\nsecond`) },
     });
-    expect(error?.message).toMatch(/^The attached server says: x{500}$/);
+    expect(error?.message).toMatch(/^The model server says: x{500}$/);
   });
 
   test.each([
@@ -276,7 +276,7 @@ describe('a refusal', () => {
     ['messages[0] has no "content": 12:30', 'messages[0] has no "content": 12:30'],
   ])('that says "%s" is passed on without addresses', async (said, shown) => {
     const { error } = await answerOf({ refusal: { status: 500, body: body(said) } });
-    expect(error?.message).toBe(`The attached server says: ${shown}`);
+    expect(error?.message).toBe(`The model server says: ${shown}`);
   });
 
   test('of a huge body is read no further than needed', async () => {
@@ -289,7 +289,7 @@ describe('a refusal', () => {
     const ranked = await collect(model, rerankRequest('double', 'a', ['b']));
     expect(ranked.error).toMatchObject({
       code: 'model_unsupported',
-      message: 'The attached server has no /rerank.',
+      message: 'The model server has no /rerank.',
     });
     const embedded = await collect(model, embeddingRequest('double', ['a']));
     expect(embedded.error?.code).toBe('model_unsupported');

@@ -1,10 +1,10 @@
 // The answers of an OpenAI-speaking server that are lists: vectors and scores. Pure; every item that
 // was asked for is there, or the answer is refused.
-import type { ScoreEvent, VectorEvent } from '../inference/events.ts';
-import { isJsonObject, type JsonObject, type JsonValue } from '../util/json.ts';
-import { eventLimits } from '../util/limits/inference.ts';
-import { protocolError } from './openai-url-errors.ts';
-import { tokenCount } from './openai-url-events.ts';
+import type { ScoreEvent, VectorEvent } from '../../inference/events.ts';
+import { isJsonObject, type JsonObject, type JsonValue } from '../../util/json.ts';
+import { eventLimits } from '../../util/limits/inference.ts';
+import { tokenCount } from './answer-reader.ts';
+import { protocolError } from './errors.ts';
 
 /** The vectors of `count` inputs, the first of which is input number `offset` of the request. */
 export function readVectors(body: JsonValue, count: number, offset: number): VectorEvent[] {

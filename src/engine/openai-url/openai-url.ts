@@ -1,15 +1,15 @@
 // The engine `openai-url`: attaches to a server that speaks OpenAI's API (Ollama, LM Studio, vLLM,
 // llama-swap, another meshnode) and keeps its list of models up to date. Starts no process, needs no native code.
-import { background, Emitter } from '../util/async.ts';
-import { type Clock, sleep } from '../util/clock.ts';
-import { asMeshnodeError, MeshnodeError } from '../util/errors.ts';
-import { engineLimits } from '../util/limits/engine.ts';
-import type { Logger } from '../util/logging.ts';
-import type { Random } from '../util/random.ts';
-import type { LoadedModel } from './engine.ts';
-import { AttachedClient } from './openai-url-client.ts';
-import { AttachedModel } from './openai-url-model.ts';
-import { type ListedModel, probeModels } from './openai-url-probe.ts';
+import { background, Emitter } from '../../util/async.ts';
+import { type Clock, sleep } from '../../util/clock.ts';
+import { asMeshnodeError, MeshnodeError } from '../../util/errors.ts';
+import { engineLimits } from '../../util/limits/engine.ts';
+import type { Logger } from '../../util/logging.ts';
+import type { Random } from '../../util/random.ts';
+import type { LoadedModel } from '../engine.ts';
+import { ServerClient } from '../openai/client.ts';
+import { AttachedModel } from './attached-model.ts';
+import { type ListedModel, probeModels } from './probe.ts';
 
 /** A server that somebody else runs, and the models it serves now. */
 export interface AttachedServer {
@@ -39,7 +39,7 @@ export interface AttachOptions {
 /** Attaches once the server has listed its models. Rejects `attach_failed`, or with the signal's reason. */
 export async function attachOpenAiUrl(options: AttachOptions): Promise<AttachedServer> {
   const url = normaliseUrl(options.url);
-  const client = new AttachedClient({ url, apiKey: options.apiKey, clock: options.clock });
+  const client = new ServerClient({ url, apiKey: options.apiKey, clock: options.clock });
   try {
     const models = await probeModels(client, options.signal ?? new AbortController().signal);
     return new AttachedUrl(url, client, models, options);
@@ -51,7 +51,7 @@ export async function attachOpenAiUrl(options: AttachOptions): Promise<AttachedS
 
 class AttachedUrl implements AttachedServer {
   readonly url: string;
-  readonly #client: AttachedClient;
+  readonly #client: ServerClient;
   readonly #options: AttachOptions;
   readonly #log: Logger;
   readonly #changes = new Emitter<void>();
@@ -60,7 +60,7 @@ class AttachedUrl implements AttachedServer {
   #health: { ok: boolean; error?: MeshnodeError } = { ok: true };
   #lookNow = new AbortController();
 
-  constructor(url: string, client: AttachedClient, models: readonly ListedModel[], options: AttachOptions) {
+  constructor(url: string, client: ServerClient, models: readonly ListedModel[], options: AttachOptions) {
     this.url = url;
     this.#client = client;
     this.#options = options;

@@ -1,10 +1,10 @@
 // Takes the bytes of an OpenAI-speaking server's answer apart into its JSON documents: the data of
 // server-sent events, or the one document of a server that does not stream. Bounded, whatever comes.
 import { createParser } from 'eventsource-parser';
-import { type JsonValue, parseJson } from '../util/json.ts';
-import { engineLimits } from '../util/limits/engine.ts';
-import { requestLimits } from '../util/limits/inference.ts';
-import { protocolError } from './openai-url-errors.ts';
+import { type JsonValue, parseJson } from '../../util/json.ts';
+import { engineLimits } from '../../util/limits/engine.ts';
+import { requestLimits } from '../../util/limits/inference.ts';
+import { protocolError } from './errors.ts';
 
 /** What a stream brings: a document, or the word that nothing follows. */
 export type AnswerPart = { readonly done: false; readonly chunk: JsonValue } | { readonly done: true };

@@ -1,13 +1,13 @@
 // What a request of the contract looks like to an OpenAI-speaking server.
 import { describe, expect, test } from 'vitest';
-import { embeddingCall, generationCall, rerankCall } from '../../../src/engine/openai-url-request.ts';
-import type { ChatMessage } from '../../../src/inference/request.ts';
+import { embeddingCall, generationCall, rerankCall } from '../../../../src/engine/openai/request.ts';
+import type { ChatMessage } from '../../../../src/inference/request.ts';
 import {
   chatRequest,
   completionRequest,
   embeddingRequest,
   rerankRequest,
-} from '../../support/engine-answers.ts';
+} from '../../../support/engine-answers.ts';
 
 const text = (value: string) => [{ type: 'text', text: value }] as const;
 
