@@ -1,6 +1,6 @@
 // Bundles the program: one file for the command line, one for the process of an embedded model, and the
 // parts they load on demand. Native packages stay outside.
-import { readdir, readFile, rm } from 'node:fs/promises';
+import { cp, readdir, readFile, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { build } from 'esbuild';
 
@@ -32,9 +32,12 @@ const { metafile } = await build({
   metafile: true,
 });
 
+// The description of the native build is read from beside the bundle.
+await cp('src/engine/native/programs', 'dist/native-programs', { recursive: true });
+
 // What an earlier build left goes last: a node that runs from this folder loads its parts on demand, and a
 // part keeps its name while its content is the same.
-const written = new Set(Object.keys(metafile.outputs));
+const written = new Set([...Object.keys(metafile.outputs), 'dist/native-programs']);
 for (const name of await readdir('dist')) {
   if (!written.has(`dist/${name}`)) {
     await rm(join('dist', name), { recursive: true });

@@ -57,7 +57,7 @@ const events = [
   [
     'serve',
     'model',
-    'model, state (resolving, downloading, verifying, placing, loading, ready, failed, unloaded), fraction?, mode? (solo, remote), kinds[]? (chat, completion, embedding, rerank, once it is ready), error?',
+    'model, state (resolving, downloading, verifying, placing, loading, ready, failed, unloaded), fraction?, mode? (solo, remote), kinds[]? (chat, completion, embedding, rerank) and engine? (llama-server, embedded, openai-url) once it is ready, error?',
   ],
   [
     'serve',
@@ -72,6 +72,8 @@ const events = [
     'progress',
     'model, stage (resolving, downloading, verifying), bytes, totalBytes, bytesPerSecond?, etaSeconds?',
   ],
+  ['engine build', 'build', 'stage (waiting, unpacking, configuring, compiling, checking), fraction?'],
+  ['engine build', 'built', 'build, folder, seconds, isFull, wasThere'],
   ['models pull', 'pulled', 'model, name, path, sizeBytes, sha256 (null if it is not known)'],
   ['any', 'error', 'code (see [errors](errors.md)), message, hint; of a command the last line, if it failed'],
 ] as const;

@@ -70,6 +70,8 @@ const passphraseFile: OptionSpec = {
   summary: 'read the passphrase from a file',
 };
 
+const engineOptions: readonly OptionSpec[] = [settingOption('llamaServer', 'path')];
+
 const serveOptions: readonly OptionSpec[] = [
   settingOption('model', 'ref'),
   settingOption('join', 'token'),
@@ -84,6 +86,7 @@ const serveOptions: readonly OptionSpec[] = [
   settingOption('consolePort', 'number'),
   settingOption('headless'),
   settingOption('engine', 'name'),
+  settingOption('llamaServer', 'path'),
   settingOption('attach', 'url'),
   settingOption('attachKeyEnv', 'variable'),
   maxVram,
@@ -272,6 +275,33 @@ export const commandTable: readonly CommandSpec[] = [
     summary: 'devices and memory that models can use',
     options: [maxVram],
     load: async () => (await import('./gpus.ts')).gpus,
+  },
+  {
+    name: 'engine',
+    summary: 'the native engine: what is there, what is missing, and building it',
+    details: 'Without a word after it, it shows the status.',
+    options: engineOptions,
+    load: async () => (await import('./engine.ts')).engineStatus,
+    subcommands: [
+      {
+        name: 'status',
+        summary: 'programs, RPC build, devices, what a GPU or a build would need',
+        options: engineOptions,
+        load: async () => (await import('./engine.ts')).engineStatus,
+      },
+      {
+        name: 'build',
+        summary: 'make llama-server and the RPC server from the source that node-llama-cpp carries',
+        details:
+          'Needs git, cmake and a C++ compiler, no toolkit of a GPU maker: the libraries that drive GPUs come with node-llama-cpp. What is made lies in the cache folder of the user, for all nodes of this machine.',
+        options: [
+          { flags: '--again', summary: 'build although it is there already' },
+          { flags: '--if-possible', summary: 'say what is missing for a build, and do not fail for it' },
+        ],
+        examples: ['meshnode engine build', 'meshnode engine build --json'],
+        load: async () => (await import('./engine.ts')).buildEngine,
+      },
+    ],
   },
   {
     name: 'doctor',

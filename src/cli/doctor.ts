@@ -19,7 +19,8 @@ import { loadConfig } from '../node/config.ts';
 import type { NodeConfig } from '../node/config-schema.ts';
 import { openDataFolder } from '../node/data-folder.ts';
 import { inspectHardware } from '../node/inspect-hardware.ts';
-import { attachKeyOf, demoFolder, enginesOf } from '../node/machine-parts.ts';
+import { attachKeyOf, demoFolder, enginesOf, llamaServerParts } from '../node/machine-parts.ts';
+import { NativeEngine } from '../node/native-engine.ts';
 import { NodeKeys } from '../node/node-keys.ts';
 import { checkMesh } from '../node/peer-checks.ts';
 import { withTimeout } from '../util/async.ts';
@@ -63,14 +64,18 @@ async function* runChecks(context: CommandContext): AsyncGenerator<CheckResult, 
     yield await checkPort('console port', '127.0.0.1', config.consolePort, running?.consoleUrl);
   }
   yield* await meshResults(client, context);
-  const components = { clock, random, log: silentLogger };
+  const components = { clock, random, log: silentLogger, environment };
   yield await checkAccess(config.host, async () =>
     (await NodeKeys.open(paths.dataDir, config.apiKeys, components)).current(),
   );
-  yield checkMemory(await inspectHardware(components, config.maxVram, interrupted));
+  yield checkMemory(await inspectHardware(components, config, interrupted));
   yield await checkDisk((await readHubSettings()).cacheFolder);
-  for (const engine of enginesOf(config, components)) {
-    const needed = config.model.length > 0 || config.attach.length === 0;
+  const parts = { ...components, config, dataDir: paths.dataDir };
+  const engines = enginesOf(config, llamaServerParts(parts, new NativeEngine(config, environment)));
+  for (const engine of engines) {
+    // Of several engines the last is what there must be: the others are only better.
+    const isLast = engine === engines.at(-1);
+    const needed = isLast && (config.model.length > 0 || config.attach.length === 0);
     yield await checkEngine(engine, join(demoFolder, 'demo.gguf'), { needed, signal: interrupted });
   }
   for (const url of config.attach) {

@@ -82,7 +82,7 @@ export class EventPrinter {
     const { model, state, fraction, error } = event;
     if (state === 'ready') {
       this.#firstReady ??= event;
-      this.#live.settle(model, `${this.#styled('good', '✓')} ${model} is ready`);
+      this.#live.settle(model, `${this.#styled('good', '✓')} ${model} is ready${engineWords(event)}`);
     } else if (state === 'failed') {
       // The error event that follows says why.
       this.#live.drop(model);
@@ -108,6 +108,18 @@ export class EventPrinter {
 
   #styled(style: Parameters<Output['styled']>[0], text: string): string {
     return this.#output.styled(style, text, 'stderr');
+  }
+}
+
+/** Which engine serves it, and what would be a better one. */
+function engineWords({ engine }: ModelEvent): string {
+  switch (engine) {
+    case 'embedded':
+      return ' · embedded engine (`meshnode engine build` makes llama-server, which answers more at once)';
+    case undefined:
+      return '';
+    default:
+      return ` · ${engine}`;
   }
 }
 

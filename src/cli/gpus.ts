@@ -9,7 +9,7 @@ export async function gpus(context: CommandContext): Promise<number> {
   const { options, environment, output, interrupted } = context;
   const { config } = await loadConfig(options.flags(), environment);
   const log = createLogger(config.logLevel, output.streams.stderr, { pretty: true });
-  const hardware = await inspectHardware({ ...context, log }, config.maxVram, interrupted);
+  const hardware = await inspectHardware({ ...context, log }, config, interrupted);
   if (output.json) {
     output.value(hardware);
     return 0;

@@ -19,7 +19,7 @@ import { runningNode } from './node-client.ts';
 /** `meshnode models` */
 export async function listModels(context: CommandContext): Promise<number> {
   const { output, interrupted } = context;
-  const { store, log, maxVram, dataDir } = await openStore(context);
+  const { store, log, config, dataDir } = await openStore(context);
   const mesh = await meshOf(dataDir, context);
   const stored = await store.list();
   const here = new Set(stored.map((model) => model.name));
@@ -47,7 +47,7 @@ export async function listModels(context: CommandContext): Promise<number> {
   }
   output.table(['ON THIS MACHINE', 'KIND', 'SIZE', 'USE IT WITH'], stored.map(storedRow));
   printMeshModels(mesh, output);
-  const hardware = await inspectHardware({ ...context, log }, maxVram, interrupted);
+  const hardware = await inspectHardware({ ...context, log }, config, interrupted);
   const usableBytes = usableBytesOf(hardware.devices);
   const best = suggestModel(catalogue, usableBytes);
   output.line('');
@@ -126,7 +126,7 @@ async function openStore(context: CommandContext) {
   const { config, paths } = await loadConfig(context.options.flags(), context.environment);
   const log: Logger = createLogger(config.logLevel, context.output.streams.stderr, { pretty: true });
   const opened = await openModelStore(paths.dataDir, { ...context, log });
-  return { ...opened, log, maxVram: config.maxVram, dataDir: paths.dataDir };
+  return { ...opened, log, config, dataDir: paths.dataDir };
 }
 
 function storedRow(model: StoredModel): string[] {

@@ -70,9 +70,8 @@ async function stopped(
 
 /** A node without a model says which one this machine could serve. */
 async function suggest(context: CommandContext, config: NodeConfig, live: LiveRegion): Promise<void> {
-  const { clock, random, interrupted } = context;
   const log = createLogger('silent', context.output.streams.stderr, { pretty: false });
-  const hardware = await inspectHardware({ clock, random, log }, config.maxVram, interrupted).catch(
+  const hardware = await inspectHardware({ ...context, log }, config, context.interrupted).catch(
     () => undefined,
   );
   const best = hardware === undefined ? undefined : suggestModel(catalogue, usableBytesOf(hardware.devices));

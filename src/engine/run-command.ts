@@ -5,7 +5,7 @@ import { systemErrorCode } from '../util/errors.ts';
 import { hardwareLimits } from '../util/limits/engine.ts';
 
 export type CommandResult =
-  | { readonly outcome: 'done'; readonly stdout: string }
+  | { readonly outcome: 'done'; readonly stdout: string; readonly stderr: string }
   /** Its own failure: exit code not 0, killed, too slow, too talkative. `reason` is one line. */
   | { readonly outcome: 'failed'; readonly stdout: string; readonly reason: string }
   | { readonly outcome: 'missing' };
@@ -26,13 +26,15 @@ export const runCommand: RunCommand = (command, args, signal) =>
       killSignal: 'SIGKILL',
       encoding: 'utf8',
       windowsHide: true,
+      // No program is to find anything in the folder that the user happens to be in: llama.cpp's load modules there.
+      cwd: '/',
       // The C locale: dates and numbers in the one form our parsers know.
       env: { ...process.env, LC_ALL: 'C' },
       ...(signal === undefined ? {} : { signal }),
     } as const;
     execFile(command, args, options, (failure, stdout, stderr) => {
       if (failure === null) {
-        resolve({ outcome: 'done', stdout });
+        resolve({ outcome: 'done', stdout, stderr });
       } else if (signal?.aborted) {
         reject(signal.reason);
       } else if (systemErrorCode(failure) === 'ENOENT') {

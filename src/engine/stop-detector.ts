@@ -1,16 +1,20 @@
 // Cuts a generated text before the first stop sequence, and never shows a piece of one: text that may
 // be the start of a stop sequence is held back until it is known. Pure.
+import type { TokenLogprob } from '../inference/events.ts';
 
 /** A piece of generated text with the tokens it came from. */
 export interface TextPiece {
   readonly text: string;
   readonly tokenIds: readonly number[];
+  /** Of the same tokens, where they were asked for. */
+  readonly logprobs?: readonly TokenLogprob[];
 }
 
 /** Tokens not given out yet, and how much of the held text must be shown before they may be. */
 interface HeldTokens {
   readonly end: number;
   readonly ids: readonly number[];
+  readonly logprobs: readonly TokenLogprob[];
 }
 
 export class StopDetector {
@@ -28,7 +32,7 @@ export class StopDetector {
    */
   push(piece: TextPiece): { show: TextPiece; stopped: boolean } {
     this.#held += piece.text;
-    this.#tokens.push({ end: this.#held.length, ids: piece.tokenIds });
+    this.#tokens.push({ end: this.#held.length, ids: piece.tokenIds, logprobs: piece.logprobs ?? [] });
     const stopAt = this.#firstStop();
     if (stopAt !== undefined) {
       const show = this.#release(stopAt);
@@ -75,15 +79,17 @@ export class StopDetector {
     const text = this.#held.slice(0, length);
     this.#held = this.#held.slice(length);
     const tokenIds: number[] = [];
+    const logprobs: TokenLogprob[] = [];
     const waiting: HeldTokens[] = [];
-    for (const { end, ids } of this.#tokens) {
-      if (end <= length) {
-        tokenIds.push(...ids);
+    for (const held of this.#tokens) {
+      if (held.end <= length) {
+        tokenIds.push(...held.ids);
+        logprobs.push(...held.logprobs);
       } else {
-        waiting.push({ end: end - length, ids });
+        waiting.push({ ...held, end: held.end - length });
       }
     }
     this.#tokens = waiting;
-    return { text, tokenIds };
+    return { text, tokenIds, ...(logprobs.length === 0 ? {} : { logprobs }) };
   }
 }

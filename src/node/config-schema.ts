@@ -118,10 +118,18 @@ export const settings = {
     fallback: false,
   }),
   engine: setting({
-    about: 'Engine that loads model files: auto or embedded.',
+    about:
+      'Engine that loads model files: llama-server, embedded, or auto, which takes the first that is there.',
     schema: z.enum(['auto', 'embedded', 'llama-server']),
     fromText: asText,
     fallback: 'auto',
+  }),
+  llamaServer: setting({
+    about:
+      'Path of the llama-server to use. Default: the one that `meshnode engine build` made, else that of the PATH.',
+    schema: text.optional(),
+    fromText: asText,
+    fallback: undefined,
   }),
   attach: setting({
     about: 'URLs of OpenAI-speaking servers whose models this node serves too.',

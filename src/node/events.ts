@@ -1,6 +1,7 @@
 // What a node tells programs while it runs: the lines of `--json` and of the management API's event stream.
 // A contract: fields are added, never renamed. Keeps the last of them for those who connect later.
 import type { PeerView, RoleName } from '../console/mesh-port.ts';
+import type { EngineName } from '../engine/engine.ts';
 import type { InferenceKind } from '../inference/request.ts';
 import type { ModelStage, ModelStatus } from '../serving/model-status.ts';
 import { Emitter } from '../util/async.ts';
@@ -48,6 +49,8 @@ export type NodeFact =
       readonly mode?: 'solo';
       /** What it can be asked for, once it is ready. */
       readonly kinds?: readonly InferenceKind[];
+      /** Which engine serves it, once it is ready. */
+      readonly engine?: EngineName;
       readonly error?: ErrorFields;
     }
   /** The API answers and every model asked for is ready, and the node is part of its mesh. Comes once. */
@@ -109,7 +112,7 @@ export class EventLog {
 }
 
 export function modelFact(status: ModelStatus): NodeFact {
-  const { name, stage, fraction, capabilities, error } = status;
+  const { name, stage, fraction, engine, capabilities, error } = status;
   return {
     event: 'model',
     model: name,
@@ -117,6 +120,7 @@ export function modelFact(status: ModelStatus): NodeFact {
     ...(fraction === undefined ? {} : { fraction }),
     ...(stage === 'ready' ? { mode: 'solo' as const } : {}),
     ...(stage !== 'ready' || capabilities === undefined ? {} : { kinds: [...capabilities.kinds] }),
+    ...(stage !== 'ready' || engine === undefined ? {} : { engine }),
     ...(error === undefined ? {} : { error: errorFields(error) }),
   };
 }

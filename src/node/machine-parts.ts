@@ -1,14 +1,15 @@
 // The parts of a node that touch the machine: engines, model store, memory, attached servers. The one
 // place where serving's ports meet the real things; tests hand other parts to the node.
-import { realpath } from 'node:fs/promises';
+import { realpath, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import type { EmbeddedEngineComponents } from '../engine/embedded/components.ts';
-import { createEmbeddedEngine, embeddedDevices } from '../engine/embedded/embedded.ts';
-import type { Engine, EngineName } from '../engine/engine.ts';
+import { createEmbeddedEngine } from '../engine/embedded/embedded.ts';
+import type { Engine } from '../engine/engine.ts';
 import { detectHardware } from '../engine/hardware/detect.ts';
 import type { Device, Hardware } from '../engine/hardware/device.ts';
-import { type SystemSource, thisMachine } from '../engine/hardware/system-source.ts';
+import { thisMachine } from '../engine/hardware/system-source.ts';
+import type { LlamaServerComponents } from '../engine/llama-server/components.ts';
+import { createLlamaServerEngine } from '../engine/llama-server/llama-server.ts';
 import { attachOpenAiUrl } from '../engine/openai-url/openai-url.ts';
 import { openProcessRegistry } from '../engine/process-registry.ts';
 import { isLoopbackHost } from '../http/loopback.ts';
@@ -30,6 +31,8 @@ import type { Logger } from '../util/logging.ts';
 import type { Random } from '../util/random.ts';
 import type { Environment } from './config.ts';
 import type { NodeConfig } from './config-schema.ts';
+import { inspectHardware } from './inspect-hardware.ts';
+import { NativeEngine } from './native-engine.ts';
 
 /** What a node needs of its machine. */
 export interface NodeParts {
@@ -78,21 +81,20 @@ export async function machineParts(context: PartsContext): Promise<NodeParts> {
   const engineParts = { clock, random, log, registry };
   const { hub, store } = await openModelStore(dataDir, context);
   const digests = new ModelDigests(join(dataDir, 'digests.json'), log);
-  const withEngine = (): SystemSource => ({
-    ...thisMachine(),
-    engineDevices: (signal) => embeddedDevices(engineParts, signal ?? new AbortController().signal),
-  });
+  const native = new NativeEngine(config, environment);
+  const withEngine = () => native.machine(engineParts);
+  const bound = (heldBytes: number) =>
+    config.maxVram === undefined ? {} : { maxVramBytes: Math.max(0, config.maxVram - heldBytes) };
+  const serverParts = { ...llamaServerParts(context, native), registry };
+  await rm(serverParts.runFolder, { recursive: true, force: true }); // Sockets of a node that was killed.
   const attachKey = attachKeyOf(config, environment);
   if (attachKey !== undefined) {
     warnOfOpenWires(config.attach, log);
   }
   return {
-    engines: enginesOf(config, engineParts),
+    engines: enginesOf(config, serverParts),
     detectHardware: (signal) =>
-      detectHardware(withEngine(), {
-        ...(config.maxVram === undefined ? {} : { maxVramBytes: config.maxVram }),
-        ...(signal === undefined ? {} : { signal }),
-      }),
+      detectHardware(withEngine(), { ...bound(0), ...(signal === undefined ? {} : { signal }) }),
     close: () => registry.written(),
     ports: {
       resolve: async (reference, options) => {
@@ -108,15 +110,12 @@ export async function machineParts(context: PartsContext): Promise<NodeParts> {
           { signal },
         )),
       fit: async (model, options, heldBytes, signal) => {
-        const bound = {
-          ...(config.maxVram === undefined ? {} : { maxVramBytes: Math.max(0, config.maxVram - heldBytes) }),
-          signal,
-        };
-        const quick = await memoryFit(model, options, await detectHardware(thisMachine(), bound));
+        const within = { ...bound(heldBytes), signal };
+        const quick = await memoryFit(model, options, await detectHardware(thisMachine(), within));
         // Asking the engine starts a process that loads the native runtime: only if it may change the answer.
         return quick.neededBytes <= quick.usableBytes
           ? quick
-          : memoryFit(model, options, await detectHardware(withEngine(), bound));
+          : memoryFit(model, options, await detectHardware(withEngine(), within));
       },
       demand: async (model, loaded) =>
         estimateMemory(describeModel(await readModelFiles(model.path)), loaded).totalBytes,
@@ -133,21 +132,32 @@ export async function machineParts(context: PartsContext): Promise<NodeParts> {
   };
 }
 
-/** The engines that a configuration allows for model files, the preferred one first. */
-export function enginesOf({ engine }: NodeConfig, parts: EmbeddedEngineComponents): readonly Engine[] {
-  return [engine === 'llama-server' ? engineToCome(engine) : createEmbeddedEngine(parts)];
-}
-
-function engineToCome(name: EngineName): Engine {
-  const reason = 'This version of meshnode does not have this engine yet.';
-  const hint = 'Use --engine auto or --engine embedded.';
+/** What the llama-server engine of a data folder needs. */
+export function llamaServerParts(
+  { config, environment, dataDir, clock, random, log }: PartsContext,
+  native: NativeEngine,
+): LlamaServerComponents {
   return {
-    name,
-    available: async () => ({ ok: false, reason, hint }),
-    load: async () => {
-      throw new MeshnodeError('engine_missing', `${name}: ${reason}`, { hint });
+    ...{ clock, random, log, environment },
+    runFolder: join(dataDir, 'run'),
+    findPrograms: (signal) => native.search(signal),
+    usableBytes: async (signal) => {
+      const hardware = await inspectHardware({ clock, random, log, environment }, config, signal ?? never);
+      return usableBytesOf(hardware.devices);
     },
   };
+}
+
+const never = new AbortController().signal;
+
+/** The engines that a configuration allows for model files, the preferred one first. */
+export function enginesOf(
+  { engine }: Pick<NodeConfig, 'engine'>,
+  parts: LlamaServerComponents,
+): readonly Engine[] {
+  const native = createLlamaServerEngine(parts);
+  const embedded = createEmbeddedEngine(parts);
+  return { auto: [native, embedded], 'llama-server': [native], embedded: [embedded] }[engine];
 }
 
 /**

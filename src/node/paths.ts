@@ -9,6 +9,11 @@ export interface NodePaths {
   readonly dataDir: string;
 }
 
+/** Where the native engine is built: one folder for all nodes of a user, whatever their data folders. */
+export function engineCacheFolder(): string {
+  return join(envPaths('meshnode', { suffix: '' }).cache, 'engine');
+}
+
 /** The paths of a node; `home` moves everything below it. */
 export function nodePaths(home?: string): NodePaths {
   if (home !== undefined) {

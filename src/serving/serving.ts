@@ -9,7 +9,7 @@ import type { Clock } from '../util/clock.ts';
 import { MeshnodeError } from '../util/errors.ts';
 import type { Logger } from '../util/logging.ts';
 import { Attachments } from './attachments.ts';
-import { chooseEngine } from './choose-engine.ts';
+import { loadWithFirst, type UsableEngines, usableEngines } from './choose-engine.ts';
 import { Load } from './load.ts';
 import { assertFits, memoryLeft } from './memory-fit.ts';
 import type { ModelStatus } from './model-status.ts';
@@ -197,7 +197,7 @@ export class Serving {
     }
     this.#apply({ type: 'asked', key, name, reference: key, createdMs: clock.wallMs() });
     // Before anything is downloaded that nothing here could load.
-    const engine = await chooseEngine(engines);
+    const usable = await usableEngines(engines);
     signal.throwIfAborted();
     const file = await ports.resolve(key, {
       signal,
@@ -212,7 +212,7 @@ export class Serving {
     }
     this.#fileOwners.set(identity, key);
     this.#apply({ type: 'resolved', key, sizeBytes: file.sizeBytes });
-    const model = await this.#turns.take(signal, () => this.#place(key, file, engine, signal));
+    const model = await this.#turns.take(signal, () => this.#place(key, file, usable, signal));
     background(this.#addDigest(key, file, signal), 'digest', this.#components.log);
     return model;
   }
@@ -226,15 +226,21 @@ export class Serving {
   }
 
   /** Loads a file after checking that it fits. Only one at a time: two at once would count the same free memory. */
-  async #place(key: string, file: ResolvedModel, engine: Engine, signal: AbortSignal): Promise<LoadedModel> {
-    const { ports } = this.#components;
+  async #place(
+    key: string,
+    file: ResolvedModel,
+    engines: UsableEngines,
+    signal: AbortSignal,
+  ): Promise<LoadedModel> {
+    const { ports, log } = this.#components;
     this.#tell(signal, { type: 'progress', key, stage: 'placing' });
     const name = this.#table.get(key)?.status.name ?? file.name;
     const heldBytes = this.#heldBytes();
     // Who hangs while asking the hardware keeps nobody from being unloaded, and the next from its turn.
     assertFits(name, await raceSignal(ports.fit(file, this.#options, heldBytes, signal), signal));
     this.#tell(signal, { type: 'progress', key, stage: 'loading' });
-    const model = await engine.load(
+    const model = await loadWithFirst(
+      engines,
       { name, path: file.path },
       {
         ...this.#options,
@@ -248,6 +254,7 @@ export class Serving {
             ...(fraction === undefined ? {} : { fraction }),
           }),
       },
+      log,
     );
     try {
       const takenBytes = await this.#takenBytes(file, model);

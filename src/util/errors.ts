@@ -237,6 +237,13 @@ export const errorTable = {
     69,
     'Install the optional dependency node-llama-cpp, or attach a server with --attach URL.',
   ),
+  engine_build_failed: kind(
+    500,
+    'server_error',
+    false,
+    1,
+    'The embedded engine works meanwhile. `meshnode engine build --log-level debug` shows every line of the build.',
+  ),
   attach_failed: kind(503, 'server_error', true, 69, 'Check the URL and that the server runs.'),
   interrupted: kind(499, 'invalid_request_error', false, 130, 'Stopped by the user.'),
 

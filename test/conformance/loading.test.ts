@@ -3,10 +3,9 @@ import OpenAI, { type APIError } from 'openai';
 import { describe, expect, it } from 'vitest';
 import { contentOf, failureOf, hello, streamedText, useNode } from './node-under-test.ts';
 
-// Models load one after the other: the one asked for comes last.
-const under = useNode(() => ['--model', 'demo-embed', '--model', 'demo-rerank', '--model', 'demo'], {
-  ready: false,
-});
+// Models load one after the other: the one asked for comes last. With the engine that takes its time for it.
+const models = ['--model', 'demo-embed', '--model', 'demo-rerank', '--model', 'demo'];
+const under = useNode(() => [...models, '--engine', 'embedded'], { ready: false });
 
 describe.concurrent('while a model is loading', () => {
   it('a request is refused with 503, and told what is going on and when to come back', async () => {

@@ -65,7 +65,7 @@ const badFiles: Array<{
     name: 'unknown-kind',
     bytes: () => rawGguf({ pairs: [architecture('nonsense')], tensors: [tensorEntry()], dataBytes: 32 }),
     code: 'model_failed',
-    names: 'could not load the model',
+    names: 'unknown-kind',
   },
 ];
 

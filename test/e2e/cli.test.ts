@@ -4,6 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { nativeSearch } from '../support/llama-server.ts';
 import { endlessMark, writeChatModel } from '../support/node-under-test.ts';
 import {
   meshnodeProgram,
@@ -12,6 +13,9 @@ import {
   StartedProcess,
   startNode,
 } from '../support/started-process.ts';
+
+/** Which engine a node takes by itself here. */
+const engine = (await nativeSearch()).programs === undefined ? 'embedded' : 'llama-server';
 
 describe('beside a running node', () => {
   let node: StartedNode;
@@ -27,14 +31,14 @@ describe('beside a running node', () => {
   it('status shows the model, and everything for programs', async () => {
     const { exitCode, stdout } = await beside(['status']);
     expect(exitCode).toBe(0);
-    expect(stdout).toMatch(/demo\s+ready\s+embedded/);
+    expect(stdout).toMatch(new RegExp(`demo\\s+ready\\s+${engine}`));
     expect(stdout).toContain(node.apiUrl);
     const { stdout: json } = await beside(['status', '--json']);
     expect(JSON.parse(json)).toMatchObject({
       ready: true,
       pid: node.process.pid,
       apiUrl: node.apiUrl,
-      models: [{ name: 'demo', stage: 'ready', engine: 'embedded' }],
+      models: [{ name: 'demo', stage: 'ready', engine }],
     });
   });
 

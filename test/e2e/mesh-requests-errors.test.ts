@@ -34,8 +34,8 @@ const refused: readonly [what: string, fields: object, wanted: object][] = [
   ],
   [
     'a field that the engine there does not have',
-    { logprobs: true },
-    { status: 400, code: 'unsupported_parameter', param: 'logprobs' },
+    { tools: [{ type: 'function', function: { name: 'weather' } }] },
+    { status: 400, code: 'unsupported_parameter', param: 'tools' },
   ],
   [
     'a schema that the engine there has no word for',

@@ -66,6 +66,7 @@ describe('the events', () => {
       state: 'ready',
       mode: 'solo',
       kinds: ['embedding'],
+      engine: expect.stringMatching(/^(llama-server|embedded)$/),
     });
     expect(events.at(-1)).toEqual({ time, event: 'ready' });
   });
@@ -94,12 +95,13 @@ async function engines(node: StartedNode): Promise<number> {
   const lines = await Promise.all(
     tree.map((pid) => readFile(`/proc/${pid}/cmdline`, 'utf8').catch(() => '')),
   );
-  return lines.filter((line) => /^[^\0]*node\0.*embedded-worker/.test(line)).length;
+  return lines.filter((line) => /^[^\0]*(node\0.*embedded-worker|llama-server\0--model)/.test(line)).length;
 }
 
 describe('while its model loads, the API', () => {
   it('answers, holds what may wait, and answers that when the model is ready', async () => {
-    const node = await start(['--model', model]);
+    // The engine that takes long enough for its load to be halted.
+    const node = await start(['--model', model, '--engine', 'embedded']);
     const states = async () =>
       Promise.all(
         ['health', 'readyz'].map(async (path) => {

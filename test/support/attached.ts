@@ -1,7 +1,11 @@
 // An attached server in one line: an HTTP double, the engine attached to it, and both gone after the test.
 import { onTestFinished } from 'vitest';
 import type { LoadedModel } from '../../src/engine/engine.ts';
-import { type AttachedServer, type AttachOptions, attachOpenAiUrl } from '../../src/engine/openai-url/openai-url.ts';
+import {
+  type AttachedServer,
+  type AttachOptions,
+  attachOpenAiUrl,
+} from '../../src/engine/openai-url/openai-url.ts';
 import { systemClock } from '../../src/util/clock.ts';
 import { silentLogger } from '../../src/util/logging.ts';
 import { seededRandom } from '../../src/util/random.ts';

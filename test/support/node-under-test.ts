@@ -109,7 +109,8 @@ export async function enginePid(node: StartedNode, model: string, former?: numbe
       const { processes } = JSON.parse(await readFile(join(node.home, 'processes.json'), 'utf8')) as {
         processes: Array<{ pid: number; name: string }>;
       };
-      const found = processes.find(({ pid, name }) => name === `embedded/${model}` && pid !== former);
+      const names = [`embedded/${model}`, `llama-server/${model}`];
+      const found = processes.find(({ pid, name }) => names.includes(name) && pid !== former);
       if (found === undefined) {
         throw new Error(`No process is recorded for ${model}.`);
       }

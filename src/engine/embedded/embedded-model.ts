@@ -14,9 +14,10 @@ import type { Clock, Timer } from '../../util/clock.ts';
 import { asMeshnodeError, MeshnodeError } from '../../util/errors.ts';
 import type { Random } from '../../util/random.ts';
 import type { Capabilities, LoadedModel, LoadFigures, ModelState } from '../engine.ts';
-import type { Supervised, SupervisedState } from '../supervisor.ts';
+import { type WatchedModel, watchHealth } from '../health-watch.ts';
+import { downError, modelState } from '../supervised-model.ts';
+import type { Supervised } from '../supervisor.ts';
 import { Throughput } from '../throughput.ts';
-import { type WatchedModel, watchHealth } from './health-watch.ts';
 import type { GenerateCommand, JobMessage, WorkerSampling } from './protocol.ts';
 import type { WorkerRun } from './worker-run.ts';
 
@@ -149,7 +150,7 @@ export class EmbeddedModel implements LoadedModel {
   #run(): WorkerRun {
     const run = this.#supervised.current();
     if (run === undefined) {
-      throw this.#downError();
+      throw downError(this.name, this.#supervised.state);
     }
     return run;
   }
@@ -255,25 +256,11 @@ export class EmbeddedModel implements LoadedModel {
     this.#cachedPromptTokens += totals.cached;
   }
 
-  #downError(): MeshnodeError {
-    const { state } = this.#supervised;
-    switch (state.state) {
-      case 'failed':
-        return new MeshnodeError('model_failed', `The model "${this.name}" is down: ${state.error.message}`);
-      case 'stopped':
-        return new MeshnodeError('shutting_down', `The model "${this.name}" has been unloaded.`);
-      default:
-        return new MeshnodeError('engine_unavailable', `The engine of "${this.name}" is being restarted.`, {
-          retryAfterSeconds: 1,
-        });
-    }
-  }
-
   /** A process that was stopped on purpose did not get lost. */
   #explain(thrown: unknown): MeshnodeError {
     const error = asMeshnodeError(thrown, 'engine_error');
     return error.code === 'engine_lost' && this.#supervised.state.state === 'stopped'
-      ? this.#downError()
+      ? downError(this.name, this.#supervised.state)
       : error;
   }
 }
@@ -327,17 +314,4 @@ function workerSampling({ sampling }: GenerationRequest, seed: number): WorkerSa
     logitBias: sampling.logitBias ?? [],
     seed,
   };
-}
-
-function modelState(state: SupervisedState): ModelState {
-  switch (state.state) {
-    case 'running':
-      return { state: 'ready' };
-    case 'restarting':
-      return { state: 'restarting', error: state.error };
-    case 'failed':
-      return { state: 'failed', error: state.error };
-    case 'stopped':
-      return { state: 'unloaded' };
-  }
 }

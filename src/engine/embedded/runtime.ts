@@ -13,7 +13,7 @@ import { getLlama, InsufficientMemoryError } from 'node-llama-cpp';
 import type { OutputFormat, TextOrTokens } from '../../inference/request.ts';
 import { MeshnodeError } from '../../util/errors.ts';
 import { engineLimits } from '../../util/limits/engine.ts';
-import { grammarDepth } from '../grammar-depth.ts';
+import { assertShallow } from '../grammar-depth.ts';
 import { CacheGate } from './cache-gate.ts';
 import { ChatTemplate, fallbackTemplate } from './chat-template.ts';
 import { type GenerationControl, type GenerationResult, generate } from './generation.ts';
@@ -346,18 +346,6 @@ function corrected(grammar: string): string {
     throw new MeshnodeError('internal', 'The runtime makes grammars of an unknown form.');
   }
   return [root.slice(0, -padding.length), ...rules].join('\n').replaceAll(exponent, '');
-}
-
-function assertShallow(grammar: string): void {
-  if (grammarDepth(grammar) > engineLimits.grammarDepth) {
-    throw new MeshnodeError(
-      'invalid_schema',
-      `The grammar nests deeper than ${engineLimits.grammarDepth} levels.`,
-      {
-        param: 'grammar',
-      },
-    );
-  }
 }
 
 function unitLength(vector: readonly number[]): Float32Array<ArrayBuffer> {

@@ -1,9 +1,8 @@
 // Maps a JSON schema to the subset that node-llama-cpp can turn into a grammar. What it cannot express
 // is refused by name: an answer that silently broke the schema would be worse. Pure.
 import type { GbnfJsonSchema } from 'node-llama-cpp';
-import { MeshnodeError } from '../../util/errors.ts';
 import { isJsonObject, type JsonObject, type JsonValue } from '../../util/json.ts';
-import { engineLimits } from '../../util/limits/engine.ts';
+import { assertSmallSchema, refusedSchema } from '../schema-bounds.ts';
 
 /** Keywords that describe and do not constrain: they are dropped. `format` is an annotation by the standard. */
 const annotations = new Set([
@@ -47,7 +46,7 @@ export const anyObject = { type: 'object', additionalProperties: true } as const
 
 /** The same schema in node-llama-cpp's words. Throws `invalid_schema` naming the keyword it has no word for. */
 export function toGrammarSchema(schema: JsonValue): GbnfJsonSchema {
-  assertSmall(schema);
+  assertSmallSchema(schema);
   const root = mapSchema(schema, 'schema');
   const defs = isJsonObject(schema) ? (schema['$defs'] ?? schema['definitions']) : undefined;
   const mapped = isJsonObject(defs) ? { ...root, $defs: mapEach(defs, 'schema.$defs') } : root;
@@ -55,33 +54,12 @@ export function toGrammarSchema(schema: JsonValue): GbnfJsonSchema {
   return mapped as GbnfJsonSchema;
 }
 
-/**
- * Refuses schemas whose grammar would take the process seconds to build. Counting all objects counts every
- * schema in it, as each is mapped once.
- */
-function assertSmall(schema: JsonValue): void {
-  let left: number = engineLimits.schemaNodes;
-  const count = (value: JsonValue): void => {
-    if (Array.isArray(value) && value.length > engineLimits.schemaAlternatives) {
-      throw refused('schema', `has a list of more than ${engineLimits.schemaAlternatives} entries`);
-    }
-    if (typeof value === 'object' && value !== null) {
-      left--;
-      if (left < 0) {
-        throw refused('schema', `holds more than ${engineLimits.schemaNodes} schemas and lists`);
-      }
-      Object.values(value).forEach(count);
-    }
-  };
-  count(schema);
-}
-
 function mapSchema(schema: JsonValue, path: string): JsonObject {
   if (schema === true) {
     return anyValue as unknown as JsonObject;
   }
   if (!isJsonObject(schema)) {
-    throw refused(path, 'must be an object');
+    throw refusedSchema(path, 'must be an object');
   }
   if (typeof schema['$ref'] === 'string') {
     return mapReference(schema, path);
@@ -113,7 +91,7 @@ function mapTyped(schema: JsonObject, path: string): JsonObject {
   }
   const keywords = typeof type === 'string' ? keywordsOfType[type] : undefined;
   if (typeof type !== 'string' || keywords === undefined) {
-    throw refused(path, `has the unknown type ${JSON.stringify(type)}`);
+    throw refusedSchema(path, `has the unknown type ${JSON.stringify(type)}`);
   }
   allowOnly(schema, ['type', ...keywords], path);
   if (type === 'object') {
@@ -171,7 +149,7 @@ function mapAlternatives(schema: JsonObject, alternatives: JsonValue, path: stri
     mapSchema(alternative, `${path}.${keyword}[${index}]`),
   );
   if (mapped.length === 0) {
-    throw refused(path, `has an empty ${keyword}`);
+    throw refusedSchema(path, `has an empty ${keyword}`);
   }
   return { oneOf: mapped };
 }
@@ -180,7 +158,7 @@ function mapReference(schema: JsonObject, path: string): JsonObject {
   allowOnly(schema, ['$ref'], path);
   const target = /^#\/(?:\$defs|definitions)\/([^/]+)$/.exec(String(schema['$ref']))?.[1];
   if (target === undefined) {
-    throw refused(path, 'has a $ref that does not point into $defs');
+    throw refusedSchema(path, 'has a $ref that does not point into $defs');
   }
   return { $ref: `#/$defs/${target}` };
 }
@@ -214,7 +192,7 @@ function allowOnly(schema: JsonObject, keywords: readonly string[], path: string
   for (const [keyword, value] of Object.entries(schema)) {
     const known = keywords.includes(keyword) || annotations.has(keyword) || isNoBound(keyword, value);
     if (!known && keyword !== '$defs' && keyword !== 'definitions') {
-      throw refused(path, `uses the keyword '${keyword}', which this engine cannot enforce`);
+      throw refusedSchema(path, `uses the keyword '${keyword}', which this engine cannot enforce`);
     }
   }
 }
@@ -231,20 +209,14 @@ function isNoBound(keyword: string, value: JsonValue): boolean {
 
 function literal(value: JsonValue, path: string): string | number | boolean | null {
   if (typeof value === 'object' && value !== null) {
-    throw refused(path, 'holds an object or a list, which this engine cannot enforce');
+    throw refusedSchema(path, 'holds an object or a list, which this engine cannot enforce');
   }
   return value;
 }
 
 function list(value: JsonValue, path: string): JsonValue[] {
   if (!Array.isArray(value)) {
-    throw refused(path, 'must be a list');
+    throw refusedSchema(path, 'must be a list');
   }
   return value;
-}
-
-function refused(path: string, why: string): MeshnodeError {
-  return new MeshnodeError('invalid_schema', `The JSON schema is refused: ${path} ${why}.`, {
-    param: 'response_format',
-  });
 }

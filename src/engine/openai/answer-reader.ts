@@ -268,7 +268,11 @@ function readLogprobs(json: JsonValue | undefined): TokenLogprob[] {
   if (!isJsonObject(json)) {
     return [];
   }
-  const entries = Array.isArray(json['content']) ? json['content'] : parallelLogprobs(json);
+  return readLogprobEntries(Array.isArray(json['content']) ? json['content'] : parallelLogprobs(json));
+}
+
+/** Entries `{token, bytes, logprob, top_logprobs}`; what is none of them is left out. */
+export function readLogprobEntries(entries: readonly JsonValue[]): TokenLogprob[] {
   return entries.flatMap((entry) => {
     const token = readLogprob(entry);
     if (token === undefined || !isJsonObject(entry)) {

@@ -91,17 +91,22 @@ export class ServerClient {
 
   /** The whole body of a successful answer as JSON. Throws as `stream` does. */
   async json(exchange: Exchange): Promise<JsonValue> {
-    const { text, complete } = await readText(this.stream(exchange), engineLimits.lineBytes);
-    if (!complete) {
-      throw protocolError(`answered with more than ${engineLimits.lineBytes} bytes at once`);
-    }
-    const body = parseAnswer(text);
+    const body = parseAnswer(await this.text(exchange));
     // LM Studio answers routes it does not know with status 200 and an error.
     const error = inBandError(body, { path: exchange.path, apiKey: this.#apiKey });
     if (error !== undefined) {
       throw error;
     }
     return body;
+  }
+
+  /** The whole body of a successful answer as text. Throws as `stream` does. */
+  async text(exchange: Exchange): Promise<string> {
+    const { text, complete } = await readText(this.stream(exchange), engineLimits.lineBytes);
+    if (!complete) {
+      throw protocolError(`answered with more than ${engineLimits.lineBytes} bytes at once`);
+    }
+    return text;
   }
 
   /** Breaks off whatever still runs. */

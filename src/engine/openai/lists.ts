@@ -1,6 +1,7 @@
 // The answers of an OpenAI-speaking server that are lists: vectors and scores. Pure; every item that
 // was asked for is there, or the answer is refused.
 import type { ScoreEvent, VectorEvent } from '../../inference/events.ts';
+import { MeshnodeError } from '../../util/errors.ts';
 import { isJsonObject, type JsonObject, type JsonValue } from '../../util/json.ts';
 import { eventLimits } from '../../util/limits/inference.ts';
 import { tokenCount } from './answer-reader.ts';
@@ -13,6 +14,17 @@ export function readVectors(body: JsonValue, count: number, offset: number): Vec
     throw protocolError('gave embeddings of different lengths');
   }
   return vectors.map((values, index) => ({ type: 'vector', index: offset + index, values }));
+}
+
+/** The leading `dimensions` of a vector, at unit length. Throws `invalid_request` if it has fewer. */
+export function cutVector(values: Float32Array, dimensions: number): Float32Array {
+  if (dimensions > values.length) {
+    const message = `${dimensions} dimensions were asked for; this model has ${values.length}.`;
+    throw new MeshnodeError('invalid_request', message, { param: 'dimensions' });
+  }
+  const cut = values.slice(0, dimensions);
+  const length = Math.hypot(...cut);
+  return cut.map((value) => (length === 0 ? 0 : value / length));
 }
 
 /** The scores of `count` documents, in their order. Jina and Cohere say `relevance_score`, TEI says `score`. */

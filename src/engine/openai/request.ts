@@ -75,7 +75,7 @@ export function generationCall(request: ChatRequest | CompletionRequest): Server
       path: '/chat/completions',
       body: {
         ...shared,
-        messages: request.messages.map(messageJson),
+        messages: chatMessagesJson(request.messages),
         ...toolFields(request.output),
         ...(topLogprobs === undefined ? {} : { logprobs: true, top_logprobs: topLogprobs }),
       },
@@ -178,9 +178,15 @@ function toolFields(output: OutputConstraints): JsonObject {
   };
 }
 
-function toolJson(tool: Tool): JsonObject {
+/** A tool as every OpenAI-speaking server reads it. */
+export function toolJson(tool: Tool): JsonObject {
   const { name, description, parameters, strict } = tool;
   return { type: 'function', function: withoutUndefined({ name, description, parameters, strict }) };
+}
+
+/** Messages as every OpenAI-speaking server reads them. */
+export function chatMessagesJson(messages: readonly ChatMessage[]): JsonObject[] {
+  return messages.map(messageJson);
 }
 
 function messageJson(message: ChatMessage): JsonObject {

@@ -23,6 +23,27 @@ export const engineLimits = {
   grammarDepth: 64,
   /** Compiled grammars kept by one embedded model. */
   grammars: 16,
+  /** Largest context that is chosen without being asked for, tokens: beyond it attention costs more than most want. */
+  mostContext: 32_768,
+  /** Tokens of a prompt that llama-server computes at once, with a GPU and without. */
+  gpuBatchTokens: 512,
+  cpuBatchTokens: 128,
+  /** Threads for llama-server's HTTP beside one for each slot: questions about its health, and requests that wait. */
+  serverThreads: 8,
+  /** Share of the usable memory, and most bytes, that llama-server may keep prompts in which no slot holds any more. */
+  promptCacheShare: 0.1,
+  promptCacheBytes: 1024 * MiB,
+  /** How often a llama-server that loads is asked whether it is ready, and how far its memory has grown. */
+  readyPollMs: 50,
+  loadLookMs: 500,
+  /** Time between a broken connection and the end of its process being seen; longer than logDrainMs. */
+  noticeMs: 1_500,
+  /** Length of the key that only we know, characters. */
+  serverKeyChars: 40,
+  /** Longest path of a unix socket that every system takes, bytes. */
+  socketPathBytes: 100,
+  /** Sequences that break a repetition, of a request's `dry_sequence_breakers`: each is looked for in the whole vocabulary. */
+  dryBreakers: 16,
   /** Smallest context worth loading, tokens. */
   minContext: 256,
   /** Time for a model to load before it counts as hung: 100 GB from a slow disk. */

@@ -105,7 +105,7 @@ describe('meshnode doctor', () => {
   it('looks at the node that its options describe', async () => {
     const home = await mkdtemp(join(tmpdir(), 'meshnode-cli-'));
     const argv = ['doctor', '--json', '--host', '0.0.0.0', '--port', '0', '--engine', 'llama-server'];
-    const attach = ['--console-port', '0', '--attach', 'http://127.0.0.1:9'];
+    const attach = ['--console-port', '0', '--attach', 'http://127.0.0.1:9', '--llama-server', '/nowhere'];
     const { exitCode, stdout } = await runCommandLine([...argv, ...attach], { MESHNODE_HOME: home });
     const results = stdout
       .trim()

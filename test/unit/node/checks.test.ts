@@ -119,14 +119,18 @@ describe('checkEngine', () => {
     });
   });
 
-  it('fails for an engine that does not exist yet, and says which to use', async () => {
+  it('fails for a native engine that is not built, if nothing else will do, and says how to build it', async () => {
     const { config } = resolveConfig({ engine: 'llama-server' }, {}, undefined);
-    const components = { clock: systemClock, random: systemRandom, log: silentLogger };
-    const [engine] = enginesOf(config, components);
+    const [engine] = enginesOf(config, {
+      ...{ clock: systemClock, random: systemRandom, log: silentLogger, environment: {} },
+      runFolder: '/nowhere',
+      findPrograms: async () => ({ programs: undefined, passedOver: [], modules: [] }),
+      usableBytes: async () => 0,
+    });
     expect(engine && (await checkEngine(engine, '/demo', needed))).toMatchObject({
       check: 'engine llama-server',
       outcome: 'failed',
-      hint: expect.stringContaining('--engine auto'),
+      hint: expect.stringContaining('meshnode engine build'),
     });
   });
 

@@ -38,6 +38,7 @@ const samples: Record<SettingKey, { text: string; toml: string; value: unknown }
   consolePort: { text: '0', toml: '0', value: 0 },
   headless: { text: 'true', toml: 'true', value: true },
   engine: { text: 'embedded', toml: '"embedded"', value: 'embedded' },
+  llamaServer: { text: '/opt/llama-server', toml: '"/opt/llama-server"', value: '/opt/llama-server' },
   attach: {
     text: 'http://a:1,http://b:2',
     toml: '["http://a:1", "http://b:2"]',

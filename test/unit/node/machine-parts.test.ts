@@ -133,14 +133,23 @@ describe('a node with the parts of its machine', () => {
   });
 
   it('has no engine for files if it is told to use one that is not there', async () => {
-    node = await start({ model: ['demo'], engine: 'llama-server' });
+    node = await start({ model: ['demo'], engine: 'llama-server', llamaServer: '/nowhere/llama-server' });
     const { serving } = node;
     await expect.poll(() => servedAs(serving, 'demo')?.status.stage, { interval: 5 }).toBe('failed');
     expect(servedAs(serving, 'demo')?.status.error).toMatchObject({
       code: 'engine_missing',
       message: expect.stringContaining('llama-server'),
-      hint: expect.stringContaining('--engine auto'),
+      hint: expect.stringContaining('meshnode engine build'),
     });
+  });
+
+  it('serves with the embedded engine if the llama-server that it is told to use is not there', async () => {
+    node = await start({ model: ['demo'], llamaServer: '/nowhere/llama-server' });
+    const { serving } = node;
+    await expect
+      .poll(() => servedAs(serving, 'demo')?.status.stage, { interval: 5, timeout: 10_000 })
+      .toBe('ready');
+    expect(servedAs(serving, 'demo')?.status.engine).toBe('embedded');
   });
 });
 

@@ -34,7 +34,7 @@ function machine({ commands = {}, files = {}, ...rest }: FakeMachine = {}): Syst
     freeMemoryBytes: 40 * GiB,
     run: async (command) => {
       const result = commands[command] ?? { outcome: 'missing' };
-      return typeof result === 'string' ? { outcome: 'done', stdout: result } : result;
+      return typeof result === 'string' ? { outcome: 'done', stdout: result, stderr: '' } : result;
     },
     readFile: async (path) => allFiles[path],
     listFolder: async (folder) => [
@@ -325,7 +325,11 @@ describe('a command', () => {
       stdout: 'half\n',
       reason: 'half',
     });
-    expect(await runCommand('echo', ['$HOME `id`'])).toEqual({ outcome: 'done', stdout: '$HOME `id`\n' });
+    expect(await runCommand('echo', ['$HOME `id`'])).toEqual({
+      outcome: 'done',
+      stdout: '$HOME `id`\n',
+      stderr: '',
+    });
   });
 
   test('that prints without end is cut off', async () => {

@@ -1,8 +1,8 @@
 import { describe, expect, it } from 'vitest';
-import { watchHealth } from '../../../../src/engine/embedded/health-watch.ts';
-import type { MeshnodeError } from '../../../../src/util/errors.ts';
-import { engineLimits } from '../../../../src/util/limits/engine.ts';
-import { ManualClock } from '../../../support/manual-clock.ts';
+import { watchHealth } from '../../../src/engine/health-watch.ts';
+import type { MeshnodeError } from '../../../src/util/errors.ts';
+import { engineLimits } from '../../../src/util/limits/engine.ts';
+import { ManualClock } from '../../support/manual-clock.ts';
 
 /** A model whose pings are answered, fail, or hang, as `mood` says. */
 function watched(clock: ManualClock) {

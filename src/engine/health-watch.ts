@@ -1,9 +1,9 @@
 // Finds a process that lives but does not answer any more, e.g. caught in an endless template: asks it now
 // and then, whether or not it has work, and has it restarted when it is silent.
-import { raceSignal } from '../../util/async.ts';
-import type { Clock, Timer } from '../../util/clock.ts';
-import { MeshnodeError } from '../../util/errors.ts';
-import { engineLimits } from '../../util/limits/engine.ts';
+import { raceSignal } from '../util/async.ts';
+import type { Clock, Timer } from '../util/clock.ts';
+import { MeshnodeError } from '../util/errors.ts';
+import { engineLimits } from '../util/limits/engine.ts';
 
 export interface WatchedModel {
   /** Whether there is a process to ask. */

@@ -1,0 +1,114 @@
+// The engine `llama-server`: llama.cpp's own server, one supervised process a model, over a unix socket with a key that
+// nobody else has. Preferred where its program is there: it batches, and does what the embedded engine cannot.
+import { availableParallelism } from 'node:os';
+import { readModelFiles } from '../../models/model-files.ts';
+import { describeModel, type ModelInfo } from '../../models/model-info.ts';
+import { asMeshnodeError, MeshnodeError } from '../../util/errors.ts';
+import { engineLimits } from '../../util/limits/engine.ts';
+import type { Engine, LoadedModel, LoadOptions, ModelFile } from '../engine.ts';
+import type { NativePrograms } from '../native/find-programs.ts';
+import { supervise } from '../supervisor.ts';
+import { chooseSize } from './choose-size.ts';
+import type { LlamaServerComponents } from './components.ts';
+import { type ServedUse, ServerModel } from './server-model.ts';
+import { startServer } from './server-run.ts';
+
+/** Makes the engine. Nothing is looked for before it is asked whether it is available. */
+export function createLlamaServerEngine(components: LlamaServerComponents): Engine {
+  return {
+    name: 'llama-server',
+    available: () => availability(components),
+    load: (model, options) => loadModel(components, model, options),
+  };
+}
+
+async function availability(components: LlamaServerComponents): ReturnType<Engine['available']> {
+  try {
+    const { programs, passedOver } = await components.findPrograms();
+    if (programs !== undefined) {
+      return { ok: true };
+    }
+    const [first] = passedOver;
+    const reason = first === undefined ? 'llama-server is not built.' : `${first.path}: ${first.reason}`;
+    return { ok: false, reason, hint: 'Run `meshnode engine build`; `meshnode engine status` says more.' };
+  } catch (thrown) {
+    const { message, hint } = asMeshnodeError(thrown);
+    components.log.warn({ message, hint }, 'the native engine cannot be used');
+    return { ok: false, reason: message, hint };
+  }
+}
+
+async function loadModel(
+  components: LlamaServerComponents,
+  file: ModelFile,
+  options: LoadOptions,
+): Promise<LoadedModel> {
+  const { clock, random, log } = components;
+  const programs = await requirePrograms(components, options.signal);
+  const info = describeModel(await readModelFiles(file.path));
+  const use = useOf(file.name, info);
+  const usableBytes = Math.min(
+    await components.usableBytes(options.signal),
+    options.maxMemoryBytes ?? Infinity,
+  );
+  const size = chooseSize(info, {
+    contextTokens: options.contextTokens,
+    parallel: options.parallel,
+    usableBytes,
+  });
+  const launch = {
+    modelPath: file.path,
+    alias: file.name,
+    use,
+    size,
+    threads: options.threads ?? defaultThreads(),
+    hasGpu: programs.devices.length > 0,
+    promptCacheBytes: Math.min(engineLimits.promptCacheBytes, usableBytes * engineLimits.promptCacheShare),
+  };
+  const supervised = await supervise({
+    name: `llama-server/${file.name}`,
+    start: async (signal) => {
+      options.onProgress?.({ stage: 'starting' });
+      const { llamaServer } = programs;
+      const { weightsBytes } = info;
+      const onProgress = (fraction: number): void => options.onProgress?.({ stage: 'loading', fraction });
+      return startServer(components, { llamaServer, launch, weightsBytes, onProgress }, signal);
+    },
+    clock,
+    random,
+    log,
+    ...(options.signal === undefined ? {} : { signal: options.signal }),
+  });
+  return new ServerModel(file.name, use, supervised, components);
+}
+
+async function requirePrograms(
+  components: LlamaServerComponents,
+  signal?: AbortSignal,
+): Promise<NativePrograms> {
+  const { programs } = await components.findPrograms(signal);
+  if (programs === undefined) {
+    throw new MeshnodeError('engine_missing', 'llama-server is not built.', {
+      hint: 'Run `meshnode engine build`.',
+    });
+  }
+  return programs;
+}
+
+function useOf(name: string, { uses }: ModelInfo): ServedUse {
+  if (uses.has('embedding')) {
+    return 'embed';
+  }
+  if (uses.has('rerank')) {
+    return 'rank';
+  }
+  if (!uses.has('completion')) {
+    throw new MeshnodeError('model_failed', `${name} is no model that can be asked anything.`);
+  }
+  return 'generate';
+}
+
+/** One thread less than there are cores: see the embedded engine, whose threads spin in the same way. */
+function defaultThreads(): number {
+  return Math.max(1, availableParallelism() - 1);
+}
