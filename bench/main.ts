@@ -2,6 +2,7 @@
 // each, writes its figures to bench/results/NAME.json and all tables known so far to docs/BENCHMARKS.md.
 import { writeDocument } from './document.ts';
 import { gossip } from './gossip.ts';
+import { placement } from './placement.ts';
 import { proxy } from './proxy.ts';
 import { remote } from './remote.ts';
 import { spread } from './spread.ts';
@@ -16,6 +17,7 @@ const benches: Readonly<Record<string, () => Promise<BenchResult>>> = {
   tunnel,
   gossip,
   spread,
+  placement,
 };
 
 const names = process.argv.slice(2);

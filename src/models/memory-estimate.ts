@@ -28,7 +28,7 @@ const batchTokens = 512;
 const liveVectors = 8;
 
 /** The process itself: runtime, libraries, tokenizer tables. Measured at 60 to 90 MiB. */
-const processBytes = 96 * MiB;
+export const processBytes = 96 * MiB;
 
 /**
  * Estimates the memory of a loaded model:
@@ -41,16 +41,29 @@ const processBytes = 96 * MiB;
  */
 export function estimateMemory(info: ModelInfo, demand: MemoryDemand): MemoryEstimate {
   const cachedTokens = demand.contextTokens * demand.parallel;
-  const batch = Math.min(batchTokens, cachedTokens);
   const kvBytes = Math.ceil(cachedTokens * kvBytesPerToken(info, demand.kvElementBytes ?? 2));
-  const vectors = batch * (liveVectors * info.embeddingLength + (info.vocabularySize ?? 0)) * 4;
-  const mask = batch * cachedTokens * 4;
-  const computeBytes = vectors + mask;
+  const { layersBytes, outputBytes } = computeMemory(info, cachedTokens);
+  const computeBytes = layersBytes + outputBytes;
   return {
     weightsBytes: info.weightsBytes,
     kvBytes,
     computeBytes,
     overheadBytes: processBytes,
     totalBytes: info.weightsBytes + kvBytes + computeBytes + processBytes,
+  };
+}
+
+/**
+ * Bytes of what is alive while a batch is computed: `layersBytes` on every device that holds layers (live vectors and
+ * mask), `outputBytes` more on the one that holds the output (logits).
+ */
+export function computeMemory(
+  info: ModelInfo,
+  cachedTokens: number,
+): { readonly layersBytes: number; readonly outputBytes: number } {
+  const batch = Math.min(batchTokens, cachedTokens);
+  return {
+    layersBytes: batch * (liveVectors * info.embeddingLength + cachedTokens) * 4,
+    outputBytes: batch * (info.vocabularySize ?? 0) * 4,
   };
 }

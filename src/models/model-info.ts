@@ -133,8 +133,13 @@ export function describeGguf({ metadata, tensors }: Pick<Gguf, 'metadata' | 'ten
 
 /** Bytes that one token takes in the key-value cache, all layers together; 2 bytes an element are F16. */
 export function kvBytesPerToken(info: ModelInfo, bytesPerElement = 2): number {
-  const heads = info.kvHeadCounts.reduce((sum, count) => sum + count, 0);
-  return heads * (info.keyLength + info.valueLength) * bytesPerElement;
+  return kvBytesPerTokenOfLayers(info, bytesPerElement).reduce((sum, bytes) => sum + bytes, 0);
+}
+
+/** Bytes that one token takes in the key-value cache of each layer. */
+export function kvBytesPerTokenOfLayers(info: ModelInfo, bytesPerElement = 2): number[] {
+  const headBytes = (info.keyLength + info.valueLength) * bytesPerElement;
+  return info.kvHeadCounts.map((heads) => heads * headBytes);
 }
 
 type Shape = Pick<

@@ -19,6 +19,7 @@ const mayImport: Readonly<Record<string, readonly string[]>> = {
   engine: ['util', 'models', 'inference'],
   serving: ['util', 'models', 'inference', 'engine'],
   routing: ['util'],
+  placement: ['util', 'models'],
   dispatch: ['util', 'wire', 'trust', 'net', 'mesh', 'inference', 'engine', 'serving', 'routing'],
   api: ['util', 'http', 'inference', 'engine', 'serving', 'dispatch'],
   console: ['util', 'http', 'models', 'engine', 'serving', 'dispatch'],
@@ -26,7 +27,7 @@ const mayImport: Readonly<Record<string, readonly string[]>> = {
     ...['util', 'http', 'models', 'inference', 'engine', 'serving', 'dispatch', 'api', 'console'],
     ...['trust', 'net', 'mesh'],
   ],
-  cli: ['util', 'trust', 'models', 'inference', 'engine', 'serving', 'console', 'node'],
+  cli: ['util', 'trust', 'models', 'inference', 'engine', 'serving', 'placement', 'console', 'node'],
 };
 
 interface SourceFile {
