@@ -277,6 +277,29 @@ export const commandTable: readonly CommandSpec[] = [
     load: async () => (await import('./gpus.ts')).gpus,
   },
   {
+    name: 'plan',
+    summary: 'where a model would run in this mesh, and why; moves and changes nothing',
+    details:
+      'Of a model on the hub only what it says of itself is read, not the model. Exits with 1 if nothing can hold it.',
+    arguments: [
+      {
+        name: '<model>',
+        summary: 'a path, hf:org/repo:QUANT, or a name of the catalogue',
+        completes: 'models',
+      },
+    ],
+    options: [
+      settingOption('ctx', 'tokens'),
+      settingOption('parallel', 'number'),
+      { flags: '--split', summary: 'cut it over several nodes even if one holds it whole' },
+      { flags: '--replicas <number>', summary: 'nodes that shall each hold it whole', defaultText: '1' },
+      maxVram,
+      settingOption('llamaServer', 'path'),
+    ],
+    examples: ['meshnode plan hf:Qwen/Qwen2.5-32B-Instruct-GGUF:Q4_K_M', 'meshnode plan demo --split --json'],
+    load: async () => (await import('./plan.ts')).plan,
+  },
+  {
     name: 'engine',
     summary: 'the native engine: what is there, what is missing, and building it',
     details: 'Without a word after it, it shows the status.',

@@ -1,4 +1,5 @@
 // Talks to the management API of the node that runs on this data folder, with the folder's token.
+import type { WantedFile } from '../console/cluster-port.ts';
 import type {
   InviteRequest,
   InviteView,
@@ -9,6 +10,7 @@ import type {
 } from '../console/mesh-port.ts';
 import type { NodeStatus } from '../console/status.ts';
 import { findRunningNode, type RunCard } from '../node/data-folder.ts';
+import type { Cluster } from '../placement/cluster.ts';
 import { MeshnodeError } from '../util/errors.ts';
 import type { JsonObject } from '../util/json.ts';
 import { askNode, readObject } from './node-answer.ts';
@@ -37,6 +39,13 @@ export class NodeClient {
   /** Begins to load a model. */
   async load(reference: string, signal: AbortSignal): Promise<void> {
     await this.#call({ method: 'POST', path: '/api/models/load', body: { reference } }, signal);
+  }
+
+  /** What a plan for a model is made from. */
+  async cluster({ digest, ...wanted }: WantedFile, signal: AbortSignal): Promise<Cluster> {
+    const body = { ...wanted, ...(digest === undefined ? {} : { digest }) };
+    const call = { method: 'POST', path: '/api/cluster', body } as const;
+    return (await this.#call(call, signal)) as unknown as Cluster;
   }
 
   async peers(signal: AbortSignal): Promise<readonly PeerView[]> {

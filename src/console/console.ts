@@ -14,6 +14,7 @@ import { apiLimits } from '../util/limits/api.ts';
 import { requestLimits } from '../util/limits/inference.ts';
 import type { Logger } from '../util/logging.ts';
 import type { Random } from '../util/random.ts';
+import type { ClusterOf } from './cluster-port.ts';
 import type { ManagedMesh } from './mesh-port.ts';
 import { meshRoutes } from './mesh-routes.ts';
 import { get, type Handler, post } from './route.ts';
@@ -25,6 +26,8 @@ export interface ManagedNode {
   models(): readonly ModelView[];
   /** Its mesh. Throws `mesh_missing` while it takes part in none. */
   mesh(): ManagedMesh;
+  /** What a plan is made from. Waits until the machine was looked at. */
+  readonly cluster: ClusterOf;
   /** Begins to load a model; the events tell how it goes on. Throws `model_ref_invalid`. */
   load(reference: string): void;
   /** Rejects `model_not_found`. */
@@ -88,6 +91,15 @@ function checkToken({ request }: Exchange, keys: readonly HashedKey[]): void {
 }
 
 const loadBody = z.strictObject({ reference: z.string().min(1).max(requestLimits.modelNameLength) });
+const clusterBody = z.strictObject({
+  name: z.string().min(1).max(requestLimits.modelNameLength),
+  digest: z
+    .string()
+    .regex(/^[0-9a-f]{64}$/)
+    .optional(),
+  sizeBytes: z.int().min(0),
+  isHere: z.boolean(),
+});
 const unloadBody = z.strictObject({ name: z.string().min(1).max(requestLimits.modelNameLength) });
 
 function routesOf({ node, clock }: ConsoleOptions) {
@@ -102,6 +114,10 @@ function routesOf({ node, clock }: ConsoleOptions) {
     ...meshRoutes(() => node.mesh(), read),
     get('/api/status', ({ response }) => sendJson(response, 200, node.status())),
     get('/api/models', ({ response }) => sendJson(response, 200, { models: node.models() })),
+    post('/api/cluster', async (exchange) => {
+      const wanted = await read(exchange, clusterBody);
+      sendJson(exchange.response, 200, await node.cluster(wanted, exchange.signal));
+    }),
     get('/api/events', (exchange) => sendEvents(exchange, node, clock)),
     post('/api/models/load', async (exchange) => {
       const { reference } = await read(exchange, loadBody);

@@ -22,7 +22,7 @@ export interface LocalFacts {
   readonly served: readonly Served[];
   readonly neighbours: readonly Neighbour[];
   readonly labels: readonly Label[];
-  /** Build of the RPC worker that lends this node's devices; undefined: it lends none. */
+  /** Build of llama.cpp's server and RPC worker here, which host splits and lend devices; undefined: neither. */
   readonly rpcBuild: string | undefined;
 }
 

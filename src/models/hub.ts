@@ -8,10 +8,14 @@ import { asMeshnodeError, MeshnodeError, systemErrorCode } from '../util/errors.
 import { makeFolder } from '../util/make-folder.ts';
 import { type DownloadOptions, type DownloadProgress, ProgressReport } from './download-progress.ts';
 import type { DownloadParts } from './download-retry.ts';
+import type { Gguf } from './gguf.ts';
+import { parseGguf } from './gguf-reader.ts';
 import { type CachedFile, fileExists, type HubCache, isCommit } from './hub-cache.ts';
 import { HubConnection } from './hub-connection.ts';
+import { hubRange } from './hub-range.ts';
 import type { HubSettings } from './hub-settings.ts';
 import { type HubFile, transferFile, verifyFile } from './hub-transfer.ts';
+import { joinModelFiles, type ModelFiles } from './model-files.ts';
 import { claimPartial, parkPartial, partialBytes } from './partial-file.ts';
 import { type HubReference, isSafeRepositoryPath } from './reference.ts';
 import { chooseModel, modelsAmong, type RepositoryModel } from './repository-models.ts';
@@ -85,6 +89,28 @@ export class Hub {
       return await this.#downloads.run(key, options, (task) => this.#bring(model, task));
     } catch (thrown) {
       throw downloadError(thrown, options.signal, this.cache.folder);
+    }
+  }
+
+  /**
+   * What the files of a model on the hub say of themselves, and their hashes; the model stays there. Rejects as
+   * `download`, or with `gguf_invalid`.
+   */
+  async readHeaders(
+    reference: HubReference,
+    signal: AbortSignal,
+  ): Promise<{ readonly files: ModelFiles; readonly sha256: readonly string[] }> {
+    try {
+      const model = await this.#resolve(reference, signal);
+      const files: Gguf[] = [];
+      for (const file of model.files) {
+        const url = resolveUrl(this.#components.settings.endpoint, model, file);
+        const source = hubRange(url, file, this.#connection, this.#components, signal);
+        files.push(await parseGguf(source, `${model.repository}/${file.path}`, { signal }));
+      }
+      return { files: joinModelFiles(files), sha256: model.files.map(({ sha256 }) => sha256) };
+    } catch (thrown) {
+      throw downloadError(thrown, signal, this.cache.folder);
     }
   }
 

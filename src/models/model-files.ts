@@ -57,6 +57,11 @@ export async function readModelFiles(path: string, options: ReadGgufOptions = {}
   for (const sibling of siblingPaths(path)) {
     files.push(await readSibling(sibling, path, options));
   }
+  return joinModelFiles(files);
+}
+
+/** The files of one model, in order, as one. Throws `gguf_invalid` if one of them belongs to another model. */
+export function joinModelFiles(files: readonly Gguf[]): ModelFiles {
   const [first, ...rest] = files;
   if (first === undefined) {
     throw new MeshnodeError('internal', 'A model without files.');

@@ -59,7 +59,7 @@ export async function resolveModel(
   const source = sourceOf(reference, components.demoFolder);
   return 'hub' in source
     ? await resolveHubModel(reference, source.hub, components.hub, options)
-    : await resolveFiles(reference, source.path);
+    : await resolveLocal(reference, source.path);
 }
 
 /** `~/` and relative paths as absolute ones. */
@@ -67,7 +67,8 @@ export function absolutePath(path: string): string {
   return /^~[/\\]/.test(path) ? join(homedir(), path.slice(2)) : resolve(path);
 }
 
-function sourceOf(
+/** Where the files behind a reference are, or are to come from. */
+export function sourceOf(
   reference: ModelReference,
   demoFolder: string,
 ): { readonly hub: HubReference } | { readonly path: string } {
@@ -119,7 +120,8 @@ export function localModel(model: CachedModel): Omit<ResolvedModel, 'name' | 're
   };
 }
 
-async function resolveFiles({ name, text }: ModelReference, path: string): Promise<ResolvedModel> {
+/** The files at a path, all of a split model. Rejects with `model_file_missing`. */
+export async function resolveLocal({ name, text }: ModelReference, path: string): Promise<ResolvedModel> {
   const files = await Promise.all(siblingPaths(path).map((sibling) => measure(sibling, path)));
   return {
     name,

@@ -19,6 +19,8 @@ export interface FactsSource {
   /** Undefined until it was looked at. */
   readonly hardware: Hardware | undefined;
   readonly models: readonly ModelStatus[];
+  /** Build of the native engine, which hosts splits and lends devices; undefined: it is not there. */
+  readonly rpcBuild: string | undefined;
   /** What this node's users asked for. */
   readonly demand: readonly Demand[];
   /** What its models answered for other nodes. */
@@ -31,12 +33,13 @@ export function localFacts(
   addresses: readonly string[],
   neighbours: readonly Neighbour[],
 ): LocalFacts {
-  const { name, version, hardware, models, demand, served } = source;
+  const { name, version, hardware, models, rpcBuild, demand, served } = source;
   return {
     ...noFacts,
     name,
     version,
     addresses,
+    rpcBuild,
     devices: (hardware?.devices ?? []).map((device) => ({
       name: device.name,
       kind: device.kind,

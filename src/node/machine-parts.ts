@@ -10,6 +10,7 @@ import type { Device, Hardware } from '../engine/hardware/device.ts';
 import { thisMachine } from '../engine/hardware/system-source.ts';
 import type { LlamaServerComponents } from '../engine/llama-server/components.ts';
 import { createLlamaServerEngine } from '../engine/llama-server/llama-server.ts';
+import { buildText } from '../engine/native/program-version.ts';
 import { attachOpenAiUrl } from '../engine/openai-url/openai-url.ts';
 import { openProcessRegistry } from '../engine/process-registry.ts';
 import { isLoopbackHost } from '../http/loopback.ts';
@@ -40,6 +41,8 @@ export interface NodeParts {
   readonly engines: readonly Engine[];
   readonly ports: ServingPorts;
   detectHardware(signal?: AbortSignal): Promise<Hardware>;
+  /** Build of the programs that compute with others' devices and lend ours; undefined: they are not there. */
+  rpcBuild(signal?: AbortSignal): Promise<string | undefined>;
   /** Resolves once nothing is written any more; the folder may be given free then. */
   close(): Promise<void>;
 }
@@ -95,6 +98,10 @@ export async function machineParts(context: PartsContext): Promise<NodeParts> {
     engines: enginesOf(config, serverParts),
     detectHardware: (signal) =>
       detectHardware(withEngine(), { ...bound(0), ...(signal === undefined ? {} : { signal }) }),
+    rpcBuild: async (signal) => {
+      const { programs } = await native.search(signal);
+      return programs?.rpcServer === undefined ? undefined : buildText(programs.build);
+    },
     close: () => registry.written(),
     ports: {
       resolve: async (reference, options) => {

@@ -1,5 +1,6 @@
 // What a node's owner does with its mesh: look at peers, invite, revoke, measure, leave. Fills the console's port
 // over a running mesh part; signs with the mesh key where it is held, else as the admin that this node is.
+import type { WantedFile } from '../console/cluster-port.ts';
 import type {
   InviteRequest,
   InviteView,
@@ -14,6 +15,7 @@ import type {
 import type { ListedModel } from '../dispatch/model-directory.ts';
 import type { MemberView } from '../mesh/membership.ts';
 import type { Link, PathKind } from '../net/network.ts';
+import type { Cluster } from '../placement/cluster.ts';
 import type { Issuer } from '../trust/certificate.ts';
 import { createInvite, parseToken } from '../trust/invite.ts';
 import type { KeyPair, PeerId } from '../trust/keys.ts';
@@ -23,6 +25,7 @@ import type { Clock } from '../util/clock.ts';
 import { asMeshnodeError, MeshnodeError } from '../util/errors.ts';
 import { trustLimits } from '../util/limits/trust.ts';
 import type { Random } from '../util/random.ts';
+import { meshCluster } from './cluster.ts';
 import { measureThroughput } from './measure.ts';
 import { issuerOf } from './mesh-entry.ts';
 import type { MeshPart } from './mesh-part.ts';
@@ -76,6 +79,24 @@ export class MeshDesk implements ManagedMesh {
 
   async peers(): Promise<readonly PeerView[]> {
     return this.#others().map((member) => this.#peerView(member));
+  }
+
+  /** The mesh as a plan for this model wants it. Neighbours whose distance nobody has measured yet are measured first. */
+  async cluster(wanted: WantedFile): Promise<Cluster> {
+    const { mesh } = this.#part.parts;
+    const members = mesh.members();
+    const measured = await Promise.all(
+      this.#others()
+        .filter(({ isUp }) => isUp)
+        .map(async ({ record: { peerId } }) => {
+          const rttMs = mesh.vitals(peerId)?.rtt?.p50Ms ?? (await this.#part.rttMs(peerId));
+          return rttMs === undefined ? [] : ([[peerId, rttMs]] as const);
+        }),
+    );
+    return meshCluster(
+      { self: this.#components.identity.peerId, members, ownRttMs: new Map(measured.flat()) },
+      wanted,
+    );
   }
 
   /** Whether this node may make members, and has an address to be found at. */

@@ -3,6 +3,7 @@
 import { hostname } from 'node:os';
 import { Registry } from 'prom-client';
 import { type Api, startApi } from '../api/api.ts';
+import type { WantedFile } from '../console/cluster-port.ts';
 import { type ManagedNode, startConsole } from '../console/console.ts';
 import type { ManagedMesh } from '../console/mesh-port.ts';
 import { type ModelView, modelView, type NodeStatus } from '../console/status.ts';
@@ -13,14 +14,16 @@ import type { HttpServer } from '../http/server.ts';
 import { LocalDemand } from '../mesh/demand.ts';
 import { catalogueNames } from '../models/catalogue.ts';
 import { parseReference } from '../models/reference.ts';
+import type { Cluster } from '../placement/cluster.ts';
 import { Serving } from '../serving/serving.ts';
 import type { KeyPair } from '../trust/keys.ts';
-import { background } from '../util/async.ts';
+import { background, raceSignal } from '../util/async.ts';
 import type { Clock } from '../util/clock.ts';
 import { MeshnodeError } from '../util/errors.ts';
 import { nodeLimits } from '../util/limits/node.ts';
 import type { Logger } from '../util/logging.ts';
 import type { Random } from '../util/random.ts';
+import { loneCluster } from './cluster.ts';
 import type { Environment } from './config.ts';
 import type { NodeConfig } from './config-schema.ts';
 import { type DataFolder, openDataFolder } from './data-folder.ts';
@@ -120,6 +123,7 @@ class MeshNode implements RunningNode {
   #api: Api | undefined;
   #console: HttpServer | undefined;
   #hardware: Hardware | undefined;
+  #rpcBuild: string | undefined;
   #hardwareLook: Promise<void> | undefined;
   #identity: KeyPair | undefined;
   #mesh: { readonly part: MeshPart; readonly desk: MeshDesk } | undefined;
@@ -312,6 +316,7 @@ class MeshNode implements RunningNode {
       name: this.name,
       version,
       hardware: this.#hardware,
+      rpcBuild: this.#rpcBuild,
       models: this.serving.served().map(({ status }) => status),
       demand: this.#demand.claims(this.#components.clock.wallMs()),
       served: this.#demand.servedClaims(this.#components.clock.wallMs()),
@@ -395,7 +400,22 @@ class MeshNode implements RunningNode {
       }
       throw cause;
     });
+    // What is configured and does not work is told where it is used.
+    this.#rpcBuild = await this.#parts.rpcBuild(signal).catch(() => undefined);
     this.#mesh?.part.refreshFacts();
+  }
+
+  /** What a plan is made from. */
+  async #cluster(wanted: WantedFile, signal: AbortSignal): Promise<Cluster> {
+    await raceSignal(this.#hardwareLook ?? Promise.resolve(), signal);
+    if (this.#mesh?.part.isRunning === true) {
+      return this.#mesh.desk.cluster(wanted);
+    }
+    const { name, peerId } = this;
+    if (this.#hardware === undefined) {
+      throw new MeshnodeError('internal', 'The devices of this machine are not known.');
+    }
+    return loneCluster({ name, peerId, rpcBuild: this.#rpcBuild }, this.#hardware, wanted);
   }
 
   #inBackground(name: string, task: Promise<unknown>): void {
@@ -407,6 +427,7 @@ class MeshNode implements RunningNode {
       status: () => this.#status(),
       models: () => this.#models(),
       mesh: () => this.#managedMesh(),
+      cluster: (wanted, signal) => this.#cluster(wanted, signal),
       load: (reference) => {
         // What is no reference is the caller's fault, at once; the rest is told by events.
         parseReference(reference, catalogueNames);

@@ -106,6 +106,7 @@ export function managedNode(
       models: [],
     }),
     models: () => [],
+    cluster: async () => ({ nodes: [], links: [] }),
     mesh: () => {
       const managed = mesh();
       if (managed === undefined) {

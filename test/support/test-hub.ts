@@ -223,18 +223,19 @@ export class TestHub {
     const fault = this.#take('storage');
     const bytes = misshapen(published, fault);
     const etag = `"${createHash('md5').update(published).update(repository.etagSalt).digest('hex')}"`;
-    const start = rangeStart(log, etag, fault);
+    const range = rangeOf(log, etag, bytes.length, fault);
+    const { start, end } = range ?? { start: 0, end: bytes.length };
     if (start >= bytes.length && start > 0) {
       respond(response, 416, { 'content-range': `bytes */${bytes.length}` }, {});
       return;
     }
-    response.writeHead(start > 0 ? 206 : 200, {
+    response.writeHead(range === undefined ? 200 : 206, {
       etag,
       'accept-ranges': 'bytes',
-      'content-length': bytes.length - start,
-      ...(start > 0 ? { 'content-range': `bytes ${start}-${bytes.length - 1}/${bytes.length}` } : {}),
+      'content-length': end - start,
+      ...(range === undefined ? {} : { 'content-range': `bytes ${start}-${end - 1}/${bytes.length}` }),
     });
-    this.#sendBody(response, bytes.subarray(start), fault, log);
+    this.#sendBody(response, bytes.subarray(start, end), fault, log);
   }
 
   #sendBody(response: ServerResponse, body: Buffer, fault: HubFault | undefined, log: HubRequestLog): void {
@@ -310,11 +311,19 @@ function misshapen(published: Buffer, fault: HubFault | undefined): Buffer {
   return bytes;
 }
 
-/** Where the body begins: the Range asked for, unless If-Range names another content. */
-function rangeStart(log: HubRequestLog, etag: string, fault: HubFault | undefined): number {
-  const [, start] = /^bytes=(\d+)-$/.exec(log.range ?? '') ?? [];
+/** The part of the body that is asked for; undefined: the whole, also if If-Range names another content. */
+function rangeOf(
+  log: HubRequestLog,
+  etag: string,
+  sizeBytes: number,
+  fault: HubFault | undefined,
+): { readonly start: number; readonly end: number } | undefined {
+  const [, start, last] = /^bytes=(\d+)-(\d*)$/.exec(log.range ?? '') ?? [];
   const honoured = fault?.noRanges !== true && (log.ifRange === undefined || log.ifRange === etag);
-  return start !== undefined && honoured ? Number(start) : 0;
+  if (start === undefined || !honoured) {
+    return undefined;
+  }
+  return { start: Number(start), end: last ? Math.min(Number(last) + 1, sizeBytes) : sizeBytes };
 }
 
 function respond(

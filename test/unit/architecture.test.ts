@@ -22,10 +22,10 @@ const mayImport: Readonly<Record<string, readonly string[]>> = {
   placement: ['util', 'models'],
   dispatch: ['util', 'wire', 'trust', 'net', 'mesh', 'inference', 'engine', 'serving', 'routing'],
   api: ['util', 'http', 'inference', 'engine', 'serving', 'dispatch'],
-  console: ['util', 'http', 'models', 'engine', 'serving', 'dispatch'],
+  console: ['util', 'http', 'models', 'engine', 'placement', 'serving', 'dispatch'],
   node: [
     ...['util', 'http', 'models', 'inference', 'engine', 'serving', 'dispatch', 'api', 'console'],
-    ...['trust', 'net', 'mesh'],
+    ...['trust', 'net', 'mesh', 'placement'],
   ],
   cli: ['util', 'trust', 'models', 'inference', 'engine', 'serving', 'placement', 'console', 'node'],
 };

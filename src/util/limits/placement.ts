@@ -8,6 +8,8 @@ export const placementLimits = {
   stageMs: 0.5,
   /** Devices of one split, GPUs of workers and host together: llama.cpp takes 16, and one of those is its CPU. */
   devices: 15,
+  /** Nodes that shall each hold a model whole, of one plan that is asked for. */
+  replicas: 1_000,
   /** What a new plan must gain in expected tokens a second, as a share: loading anew costs minutes. */
   replanGain: 0.2,
   /** Least time between two plans of a model: measurements settle, and members that come and go do not shake it. */

@@ -50,6 +50,7 @@ beforeEach(async () => {
   find = async (reference) => fileOf(reference);
   const parts: NodeParts = {
     engines: [engine],
+    rpcBuild: async () => undefined,
     detectHardware: async () => ({
       devices: [],
       cpu: { model: 'double', logicalCores: 1, allowedCores: 1 },

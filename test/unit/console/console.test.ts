@@ -51,6 +51,11 @@ class NodeDouble implements ManagedNode {
     ];
   }
 
+  async cluster(wanted: object) {
+    this.asked.push(`cluster ${JSON.stringify(wanted)}`);
+    return { nodes: [], links: [] };
+  }
+
   load(reference: string): void {
     if (reference === '?') {
       throw new MeshnodeError('model_ref_invalid', 'That is no reference.');

@@ -20,6 +20,7 @@ const source = (models: readonly ModelStatus[]): FactsSource => ({
   name: 'attic',
   version: '1.0.0',
   hardware: undefined,
+  rpcBuild: '0.5.0+abc',
   models,
   demand: [{ model: 'demo', requests: 12.3456 }],
   served: [{ model: 'demo', origin: 'ada', requests: 2.7654 }],
@@ -33,6 +34,7 @@ describe('what a node says of itself', () => {
       addresses: ['/ip4/192.0.2.1/tcp/1'],
       devices: [],
       models: [],
+      rpcBuild: '0.5.0+abc',
     });
   });
 

@@ -40,6 +40,7 @@ function partsOf({ engine = new DoubleEngine(), ports = {} }: Setup): NodeParts 
   return {
     engines: [engine],
     close: async () => {},
+    rpcBuild: async () => undefined,
     detectHardware: async () => ({
       devices: [],
       cpu: { model: 'double', logicalCores: 1, allowedCores: 1 },
