@@ -1,10 +1,12 @@
 // `meshnode plan MODEL`: where a model would run in the mesh of the running node, or on this machine if none runs: mode
 // and why, who holds what, how fast, who is left out. Reads what the model says of itself; moves and changes nothing.
 
+import { join } from 'node:path';
 import { buildText } from '../engine/native/program-version.ts';
 import { type InspectedModel, inspectModel } from '../models/inspect-model.ts';
 import { modelDemand } from '../models/model-demand.ts';
 import { describeModel } from '../models/model-info.ts';
+import { MeasuredBandwidth } from '../node/bandwidth.ts';
 import { loneCluster } from '../node/cluster.ts';
 import { loadConfig } from '../node/config.ts';
 import type { NodeConfig } from '../node/config-schema.ts';
@@ -77,7 +79,13 @@ async function clusterFor(
   ]);
   const rpcBuild = programs?.rpcServer === undefined ? undefined : buildText(programs.build);
   const name = config.name ?? 'this machine';
-  return loneCluster({ name, peerId: '', rpcBuild }, hardware, wanted);
+  const bandwidth = new MeasuredBandwidth(join(dataDir, 'bandwidth.json'), log);
+  await bandwidth.recall(hardware);
+  return loneCluster(
+    { name, peerId: '', rpcBuild, bandwidthBytes: bandwidth.bytesPerSecond },
+    hardware,
+    wanted,
+  );
 }
 
 /** The contract of `--json`: fields are added, never renamed. */

@@ -99,4 +99,9 @@ export interface LoadFigures {
   /** Prompt tokens found in the cache and all prompt tokens, since the load. */
   readonly cachedPromptTokens: number;
   readonly promptTokens: number;
+  /**
+   * Bytes of weights read a second by an answer that ran alone, the median of the last ones; absent before the first,
+   * of models too small to tell, and of engines that do not measure it.
+   */
+  readonly weightBytesPerSecond?: number;
 }

@@ -5,6 +5,7 @@ import type { MemberView } from '../mesh/membership.ts';
 import type { PeerRecord, RecordModel } from '../mesh/record.ts';
 import type { Cluster, ClusterLink, ClusterNode } from '../placement/cluster.ts';
 import type { PeerId } from '../trust/keys.ts';
+import { recordDevices } from './local-facts.ts';
 
 export interface MeshView {
   readonly self: PeerId;
@@ -28,17 +29,22 @@ export function meshCluster({ self, members, ownRttMs }: MeshView, wanted: Wante
 
 /** This machine alone. */
 export function loneCluster(
-  node: { readonly name: string; readonly peerId: string; readonly rpcBuild: string | undefined },
+  node: {
+    readonly name: string;
+    readonly peerId: string;
+    readonly rpcBuild: string | undefined;
+    readonly bandwidthBytes: number | undefined;
+  },
   hardware: Hardware,
   wanted: WantedFile,
 ): Cluster {
-  const { name, peerId, rpcBuild } = node;
+  const { name, peerId, rpcBuild, bandwidthBytes } = node;
   return {
     nodes: [
       {
         ...{ name, peerId, role: 'admin', isSilent: false, hasFile: wanted.isHere },
         ...nativeFields(rpcBuild),
-        devices: hardware.devices.map((device) => ({ ...device, bandwidthBytes: undefined })),
+        devices: recordDevices(hardware, bandwidthBytes),
       },
     ],
     links: [],

@@ -4,6 +4,7 @@ import type { Hardware } from '../engine/hardware/device.ts';
 import type { InferenceKind } from '../inference/request.ts';
 import {
   type Demand,
+  type Device,
   type LocalFacts,
   type Neighbour,
   noFacts,
@@ -11,6 +12,7 @@ import {
   type Served,
 } from '../mesh/record.ts';
 import type { ModelStatus } from '../serving/model-status.ts';
+import { computingDevices } from './bandwidth.ts';
 
 /** What the rest of the node tells its mesh part. */
 export interface FactsSource {
@@ -19,6 +21,8 @@ export interface FactsSource {
   /** Undefined until it was looked at. */
   readonly hardware: Hardware | undefined;
   readonly models: readonly ModelStatus[];
+  /** Bytes a second of the devices that models are on; undefined: not measured. */
+  readonly bandwidthBytes: number | undefined;
   /** Build of the native engine, which hosts splits and lends devices; undefined: it is not there. */
   readonly rpcBuild: string | undefined;
   /** What this node's users asked for. */
@@ -33,20 +37,14 @@ export function localFacts(
   addresses: readonly string[],
   neighbours: readonly Neighbour[],
 ): LocalFacts {
-  const { name, version, hardware, models, rpcBuild, demand, served } = source;
+  const { name, version, hardware, bandwidthBytes, models, rpcBuild, demand, served } = source;
   return {
     ...noFacts,
     name,
     version,
     addresses,
     rpcBuild,
-    devices: (hardware?.devices ?? []).map((device) => ({
-      name: device.name,
-      kind: device.kind,
-      totalBytes: device.totalBytes,
-      usableBytes: device.usableBytes,
-      bandwidthBytes: undefined,
-    })),
+    devices: hardware === undefined ? [] : recordDevices(hardware, bandwidthBytes),
     models: models.flatMap((status) => recordModel(status) ?? []),
     // A fading number changes all the time; what is told of it need not.
     demand: demand.map(({ model, requests }) => ({ model, requests: rounded(requests) })),
@@ -57,6 +55,23 @@ export function localFacts(
       rttP95Ms: rounded(rttP95Ms),
     })),
   };
+}
+
+/** The devices of this machine as others hear of them. `bandwidthBytes` is that of those that models are on. */
+export function recordDevices(hardware: Hardware, bandwidthBytes: number | undefined): Device[] {
+  const computing = computingDevices(hardware);
+  return hardware.devices.map((device) => ({
+    name: device.name,
+    kind: device.kind,
+    totalBytes: device.totalBytes,
+    usableBytes: device.usableBytes,
+    bandwidthBytes: computing.includes(device) ? roundedBytes(bandwidthBytes) : undefined,
+  }));
+}
+
+/** No more exactly than it is measured. */
+function roundedBytes(value: number | undefined): number | undefined {
+  return value === undefined ? undefined : Math.round(rounded(value));
 }
 
 function rounded(value: number): number {

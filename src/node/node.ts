@@ -1,6 +1,7 @@
 // A whole node: builds the parts, starts them in the order in which they need each other, and stops them
 // in the reverse one. Signals and terminals belong to the command line.
 import { hostname } from 'node:os';
+import { join } from 'node:path';
 import { Registry } from 'prom-client';
 import { type Api, startApi } from '../api/api.ts';
 import type { WantedFile } from '../console/cluster-port.ts';
@@ -23,6 +24,7 @@ import { MeshnodeError } from '../util/errors.ts';
 import { nodeLimits } from '../util/limits/node.ts';
 import type { Logger } from '../util/logging.ts';
 import type { Random } from '../util/random.ts';
+import { MeasuredBandwidth } from './bandwidth.ts';
 import { loneCluster } from './cluster.ts';
 import type { Environment } from './config.ts';
 import type { NodeConfig } from './config-schema.ts';
@@ -124,6 +126,7 @@ class MeshNode implements RunningNode {
   #console: HttpServer | undefined;
   #hardware: Hardware | undefined;
   #rpcBuild: string | undefined;
+  readonly #bandwidth: MeasuredBandwidth;
   #hardwareLook: Promise<void> | undefined;
   #identity: KeyPair | undefined;
   #mesh: { readonly part: MeshPart; readonly desk: MeshDesk } | undefined;
@@ -147,6 +150,7 @@ class MeshNode implements RunningNode {
     this.#options = options;
     this.#components = components;
     this.#startedMs = clock.monotonicMs();
+    this.#bandwidth = new MeasuredBandwidth(join(folder.path, 'bandwidth.json'), log);
     this.name = config.name ?? machineName();
     this.events = components.events ?? new EventLog(clock, log);
     this.serving = new Serving({ clock, log, ...parts }, servingOptions(config));
@@ -312,12 +316,15 @@ class MeshNode implements RunningNode {
   }
 
   #facts(): FactsSource {
+    const served = this.serving.served();
+    this.#bandwidth.update(served.flatMap(({ model }) => model?.figures() ?? []));
     return {
       name: this.name,
       version,
       hardware: this.#hardware,
+      bandwidthBytes: this.#bandwidth.bytesPerSecond,
       rpcBuild: this.#rpcBuild,
-      models: this.serving.served().map(({ status }) => status),
+      models: served.map(({ status }) => status),
       demand: this.#demand.claims(this.#components.clock.wallMs()),
       served: this.#demand.servedClaims(this.#components.clock.wallMs()),
     };
@@ -400,6 +407,9 @@ class MeshNode implements RunningNode {
       }
       throw cause;
     });
+    if (this.#hardware !== undefined) {
+      await this.#bandwidth.recall(this.#hardware);
+    }
     // What is configured and does not work is told where it is used.
     this.#rpcBuild = await this.#parts.rpcBuild(signal).catch(() => undefined);
     this.#mesh?.part.refreshFacts();
@@ -411,11 +421,11 @@ class MeshNode implements RunningNode {
     if (this.#mesh?.part.isRunning === true) {
       return this.#mesh.desk.cluster(wanted);
     }
-    const { name, peerId } = this;
+    const { name, bandwidthBytes, rpcBuild } = this.#facts();
     if (this.#hardware === undefined) {
       throw new MeshnodeError('internal', 'The devices of this machine are not known.');
     }
-    return loneCluster({ name, peerId, rpcBuild: this.#rpcBuild }, this.#hardware, wanted);
+    return loneCluster({ name, peerId: this.peerId, rpcBuild, bandwidthBytes }, this.#hardware, wanted);
   }
 
   #inBackground(name: string, task: Promise<unknown>): void {

@@ -16,6 +16,8 @@ export interface AnswerOptions {
   readonly contextTokens: number;
   /** Told how long the server took for a piece of a prompt, in which it listens to nobody. */
   readonly onStep: (tookMs: number) => void;
+  /** Told how fast a whole choice was generated. */
+  readonly onSpeed: (tokens: number, tokensPerSecond: number) => void;
   /** Choices asked for at once, and the number of the first of them in the request. */
   readonly choices: number;
   readonly firstChoice: number;
@@ -70,6 +72,9 @@ export async function* completionAnswer(
         continue;
       }
       totals.prompt = step.counts.prompt;
+      if (step.type === 'done' && step.tokensPerSecond !== undefined) {
+        options.onSpeed(step.counts.completion, step.tokensPerSecond);
+      }
       const choice = choices[step.index];
       if (choice !== undefined && !choice.isDone) {
         yield* step.type === 'piece'

@@ -21,6 +21,8 @@ export type CompletionStep =
       readonly index: number;
       readonly reason: 'stop' | 'length';
       readonly counts: CompletionCounts;
+      /** Tokens a second behind the first, by the server's clock; undefined if it does not tell. */
+      readonly tokensPerSecond: number | undefined;
     };
 
 export interface CompletionPiece {
@@ -75,7 +77,7 @@ export class CompletionReader {
     const counts = { prompt: count(chunk['tokens_evaluated']), completion: count(chunk['tokens_predicted']) };
     if (chunk['stop'] === true) {
       const reason = chunk['stop_type'] === 'limit' ? 'length' : 'stop';
-      return { type: 'done', index, reason, counts };
+      return { type: 'done', index, reason, counts, tokensPerSecond: generationSpeed(chunk) };
     }
     return this.#piece(chunk, index, counts);
   }
@@ -110,6 +112,11 @@ export class CompletionReader {
     }
     return index;
   }
+}
+
+function generationSpeed({ timings }: JsonObject): number | undefined {
+  const speed = isJsonObject(timings) ? timings['predicted_per_second'] : undefined;
+  return typeof speed === 'number' && Number.isFinite(speed) && speed > 0 ? speed : undefined;
 }
 
 function count(json: JsonValue | undefined): number {

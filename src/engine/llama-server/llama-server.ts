@@ -1,7 +1,8 @@
 // The engine `llama-server`: llama.cpp's own server, one supervised process a model, over a unix socket with a key that
 // nobody else has. Preferred where its program is there: it batches, and does what the embedded engine cannot.
 import { availableParallelism } from 'node:os';
-import { readModelFiles } from '../../models/model-files.ts';
+import { modelDemand } from '../../models/model-demand.ts';
+import { type ModelFiles, readModelFiles } from '../../models/model-files.ts';
 import { describeModel, type ModelInfo } from '../../models/model-info.ts';
 import { asMeshnodeError, MeshnodeError } from '../../util/errors.ts';
 import { engineLimits } from '../../util/limits/engine.ts';
@@ -45,7 +46,8 @@ async function loadModel(
 ): Promise<LoadedModel> {
   const { clock, random, log } = components;
   const programs = await requirePrograms(components, options.signal);
-  const info = describeModel(await readModelFiles(file.path));
+  const files = await readModelFiles(file.path);
+  const info = describeModel(files);
   const use = useOf(file.name, info);
   const usableBytes = Math.min(
     await components.usableBytes(options.signal),
@@ -79,7 +81,13 @@ async function loadModel(
     log,
     ...(options.signal === undefined ? {} : { signal: options.signal }),
   });
-  return new ServerModel(file.name, use, supervised, components);
+  return new ServerModel(file.name, use, supervised, { clock, random, activeBytes: activeBytesOf(files) });
+}
+
+/** Weights that one token needs, all layers together. */
+function activeBytesOf(files: ModelFiles): number {
+  const { units } = modelDemand(files, { name: '', contextTokens: 1, parallel: 1 });
+  return units.reduce((sum, { activeBytes }) => sum + activeBytes, 0);
 }
 
 async function requirePrograms(

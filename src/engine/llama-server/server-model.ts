@@ -33,6 +33,7 @@ import { heededExtraFields } from './extra-fields.ts';
 import { forcedCallAnswer, forcedCallPrompt, forcedTools } from './forced-call.ts';
 import { isPlainChat, templateBody } from './server-calls.ts';
 import type { ServerRun } from './server-run.ts';
+import { SoloSpeed } from './solo-speed.ts';
 
 export type ServedUse = 'generate' | 'embed' | 'rank';
 
@@ -57,6 +58,7 @@ export class ServerModel implements LoadedModel {
   readonly #slots: number;
   readonly #healthWatch: Timer;
   readonly #throughput = new Throughput();
+  readonly #soloSpeed: SoloSpeed;
   #promptTokens = 0;
   #cachedPromptTokens = 0;
   /** Requests that the server itself says wait for a slot. */
@@ -70,12 +72,13 @@ export class ServerModel implements LoadedModel {
     name: string,
     use: ServedUse,
     supervised: Supervised<ServerRun>,
-    { clock, random }: { clock: Clock; random: Random },
+    { clock, random, activeBytes }: { clock: Clock; random: Random; activeBytes: number },
   ) {
     this.name = name;
     this.#supervised = supervised;
     this.#clock = clock;
     this.#random = random;
+    this.#soloSpeed = new SoloSpeed(activeBytes);
     const { contextTokens, slots, callsTools, continues } = this.#run().facts;
     this.#slots = slots;
     this.capabilities = {
@@ -156,6 +159,7 @@ export class ServerModel implements LoadedModel {
   }
 
   figures(): LoadFigures {
+    const { weightBytesPerSecond } = this.#soloSpeed;
     const waiting = Math.max(0, this.#throughput.running - this.#slots);
     return {
       slots: this.#slots,
@@ -167,6 +171,7 @@ export class ServerModel implements LoadedModel {
       tokensPerSecond: this.#throughput.tokensPerSecond,
       cachedPromptTokens: this.#cachedPromptTokens,
       promptTokens: this.#promptTokens,
+      ...(weightBytesPerSecond === undefined ? {} : { weightBytesPerSecond }),
     };
   }
 
@@ -262,7 +267,10 @@ export class ServerModel implements LoadedModel {
     const onStep = (tookMs: number): void => {
       this.#longestStepMs = Math.max(this.#longestStepMs ?? 0, tookMs);
     };
-    const shared = { run, signal, replica: this.#replica, contextTokens, onStep };
+    const solo = this.#soloSpeed.begin(this.#throughput.running);
+    const onSpeed = (tokens: number, tokensPerSecond: number): void =>
+      this.#soloSpeed.end(solo, tokens, tokensPerSecond);
+    const shared = { run, signal, replica: this.#replica, contextTokens, onStep, onSpeed };
     if (request.kind === 'completion') {
       return (group) => completionAnswer(request, request.prompt, { ...shared, ...group });
     }

@@ -38,6 +38,10 @@ export const engineLimits = {
   loadLookMs: 500,
   /** Time between a broken connection and the end of its process being seen; longer than logDrainMs. */
   noticeMs: 1_500,
+  /** Answers whose speed alone is remembered, tokens that one needs to tell it, and the least weights that tell of memory. */
+  soloAnswers: 9,
+  soloTokens: 16,
+  soloBytes: 64 * MiB,
   /** Length of the key that only we know, characters. */
   serverKeyChars: 40,
   /** Longest path of a unix socket that every system takes, bytes. */

@@ -25,6 +25,8 @@ export const nodeLimits = {
   digestCacheEntries: 10_000,
   /** Memory left to the machine beside models, as a share of what a device has. */
   memoryHeadroom: 0.1,
+  /** By how much of itself a measured bandwidth must have grown to be told and kept. */
+  bandwidthStep: 0.05,
   /** Bytes of the file that holds a membership: trustLimits.rememberedBytes as base64, and what is beside them. */
   meshFileBytes: 64 * MiB,
   /** Bytes of a file that holds a token or a passphrase. */

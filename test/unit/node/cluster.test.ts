@@ -82,12 +82,18 @@ describe('the mesh as the planner wants it', () => {
       memory: { totalBytes: 9, usableBytes: 8 },
       notes: [],
     };
-    const lone = loneCluster({ name: 'me', peerId: 'self', rpcBuild: undefined }, hardware, {
-      ...wanted,
-      isHere: true,
-    });
+    const lone = loneCluster(
+      { name: 'me', peerId: 'self', rpcBuild: undefined, bandwidthBytes: 5 },
+      hardware,
+      {
+        ...wanted,
+        isHere: true,
+      },
+    );
     expect(lone).toMatchObject({
-      nodes: [{ name: 'me', hasFile: true, canHost: false, devices: [{ usableBytes: 8 }] }],
+      nodes: [
+        { name: 'me', hasFile: true, canHost: false, devices: [{ usableBytes: 8, bandwidthBytes: 5 }] },
+      ],
       links: [],
     });
   });

@@ -20,6 +20,7 @@ const source = (models: readonly ModelStatus[]): FactsSource => ({
   name: 'attic',
   version: '1.0.0',
   hardware: undefined,
+  bandwidthBytes: undefined,
   rpcBuild: '0.5.0+abc',
   models,
   demand: [{ model: 'demo', requests: 12.3456 }],

@@ -75,6 +75,7 @@ async function prepare(setup: Setup = {}): Promise<Node> {
       name: setup.name ?? 'node',
       version: '1.0.0',
       hardware: undefined,
+      bandwidthBytes: undefined,
       rpcBuild: undefined,
       models: [],
       demand: [],
