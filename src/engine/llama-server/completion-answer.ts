@@ -5,9 +5,11 @@ import { MeshnodeError } from '../../util/errors.ts';
 import { engineLimits } from '../../util/limits/engine.ts';
 import { readAnswer } from '../openai/answer-stream.ts';
 import { StopDetector, type TextPiece } from '../stop-detector.ts';
-import { type CompletionPiece, CompletionReader } from './completion-reader.ts';
+import { type CompletionPiece, CompletionReader, type CompletionStep } from './completion-reader.ts';
 import { completionBody } from './server-calls.ts';
 import type { ServerRun } from './server-run.ts';
+
+type PromptStep = Extract<CompletionStep, { type: 'prompt' }>;
 
 export interface AnswerOptions {
   readonly run: ServerRun;
@@ -29,59 +31,21 @@ export async function* completionAnswer(
   prompt: TextOrTokens,
   options: AnswerOptions,
 ): AsyncGenerator<InferenceEvent, void, undefined> {
-  const { run, replica } = options;
+  const { client } = options.run;
   const enough = new AbortController();
   const signal = AbortSignal.any([options.signal, enough.signal]);
-  const reader = new CompletionReader(options.choices, { path: '/completion', apiKey: run.client.apiKey });
-  const choices = Array.from(
-    { length: options.choices },
-    (_, index) => new Choice(index, request, run, signal),
-  );
-  const totals = { prompt: 0, cached: 0, elapsedMs: 0 };
-  let accepted = false;
+  const path = '/completion';
+  const reader = new CompletionReader(options.choices, { path, apiKey: client.apiKey });
+  const answer = new Answer(request, options, signal);
   const body = completionBody(request, prompt, options);
-  const chunks = run.client.stream({
-    method: 'POST',
-    path: '/completion',
-    body,
-    signal,
-    silenceMs: engineLimits.stallMs,
-  });
+  const chunks = client.stream({ method: 'POST', path, body, signal, silenceMs: engineLimits.stallMs });
   try {
     for await (const part of readAnswer(chunks)) {
       if (part.done) {
         break;
       }
-      const step = reader.read(part.chunk);
-      if (step.type === 'prompt') {
-        totals.cached = Math.max(totals.cached, step.cached);
-        totals.prompt = step.prompt;
-        options.onStep(step.elapsedMs - totals.elapsedMs);
-        totals.elapsedMs = step.elapsedMs;
-      }
-      if (!accepted) {
-        accepted = true;
-        yield { type: 'accepted', replica, cachedTokens: totals.cached };
-        yield* echoOf(request, options.choices);
-      }
-      if (step.type === 'prompt') {
-        const toCompute = step.prompt - step.cached;
-        if (step.processed < step.prompt && toCompute > 0) {
-          yield { type: 'progress', stage: 'prefill', fraction: (step.processed - step.cached) / toCompute };
-        }
-        continue;
-      }
-      totals.prompt = step.counts.prompt;
-      if (step.type === 'done' && step.tokensPerSecond !== undefined) {
-        options.onSpeed(step.counts.completion, step.tokensPerSecond);
-      }
-      const choice = choices[step.index];
-      if (choice !== undefined && !choice.isDone) {
-        yield* step.type === 'piece'
-          ? await choice.take(step)
-          : choice.end(step.reason, step.counts.completion);
-      }
-      if (choices.every(({ isDone }) => isDone)) {
+      yield* await answer.take(reader.read(part.chunk));
+      if (answer.isDone) {
         break;
       }
     }
@@ -89,11 +53,73 @@ export async function* completionAnswer(
     // What was stopped by a sequence the server would go on with.
     enough.abort(new MeshnodeError('cancelled', 'The answer is complete.'));
   }
-  if (choices.some(({ isDone }) => !isDone)) {
+  if (!answer.isDone) {
     throw new MeshnodeError('engine_lost', 'The model server stopped in the middle of its answer.');
   }
-  const completion = choices.reduce((sum, { tokens }) => sum + tokens, 0);
-  yield { type: 'usage', prompt: totals.prompt, cached: Math.min(totals.cached, totals.prompt), completion };
+  yield answer.usage();
+}
+
+/** The choices of one call, and what they have in common. */
+class Answer {
+  readonly #request: ChatRequest | CompletionRequest;
+  readonly #options: AnswerOptions;
+  readonly #choices: readonly Choice[];
+  #isAccepted = false;
+  #prompt = 0;
+  #cached = 0;
+  #elapsedMs = 0;
+
+  constructor(request: ChatRequest | CompletionRequest, options: AnswerOptions, signal: AbortSignal) {
+    this.#request = request;
+    this.#options = options;
+    this.#choices = Array.from(
+      { length: options.choices },
+      (_, index) => new Choice(index, request, options.run, signal),
+    );
+  }
+
+  get isDone(): boolean {
+    return this.#choices.every(({ isDone }) => isDone);
+  }
+
+  async take(step: CompletionStep): Promise<InferenceEvent[]> {
+    const events = step.type === 'prompt' ? this.#takePrompt(step) : await this.#takeOutput(step);
+    return this.#isAccepted ? events : [...this.#accept(), ...events];
+  }
+
+  usage(): InferenceEvent {
+    const completion = this.#choices.reduce((sum, { tokens }) => sum + tokens, 0);
+    return { type: 'usage', prompt: this.#prompt, cached: Math.min(this.#cached, this.#prompt), completion };
+  }
+
+  #accept(): InferenceEvent[] {
+    this.#isAccepted = true;
+    const { replica, choices } = this.#options;
+    return [{ type: 'accepted', replica, cachedTokens: this.#cached }, ...echoOf(this.#request, choices)];
+  }
+
+  #takePrompt({ prompt, cached, processed, elapsedMs }: PromptStep): InferenceEvent[] {
+    this.#prompt = prompt;
+    this.#cached = Math.max(this.#cached, cached);
+    this.#options.onStep(elapsedMs - this.#elapsedMs);
+    this.#elapsedMs = elapsedMs;
+    return processed < prompt && cached < prompt
+      ? [{ type: 'progress', stage: 'prefill', fraction: (processed - cached) / (prompt - cached) }]
+      : [];
+  }
+
+  async #takeOutput(step: Exclude<CompletionStep, PromptStep>): Promise<InferenceEvent[]> {
+    const { prompt, completion } = step.counts;
+    this.#prompt = prompt;
+    if (step.type === 'done' && step.tokensPerSecond !== undefined) {
+      this.#options.onSpeed(completion, step.tokensPerSecond);
+    }
+    const choice = this.#choices[step.index];
+    if (choice === undefined || choice.isDone) {
+      return [];
+    }
+    return step.type === 'piece' ? choice.take(step) : choice.end(step.reason, completion);
+  }
 }
 
 function* echoOf(request: ChatRequest | CompletionRequest, choices: number): Generator<InferenceEvent> {
