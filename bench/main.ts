@@ -1,6 +1,7 @@
 // `npm run bench -- NAME...`: runs benches one after the other (all of them without a name), prints a table
 // each, writes its figures to bench/results/NAME.json and all tables known so far to docs/BENCHMARKS.md.
 import { writeDocument } from './document.ts';
+import { engines } from './engines.ts';
 import { gossip } from './gossip.ts';
 import { placement } from './placement.ts';
 import { proxy } from './proxy.ts';
@@ -18,6 +19,7 @@ const benches: Readonly<Record<string, () => Promise<BenchResult>>> = {
   gossip,
   spread,
   placement,
+  engines,
 };
 
 const names = process.argv.slice(2);
