@@ -36,6 +36,8 @@ export async function buildEngine(context: CommandContext): Promise<number> {
         onProgress: tell,
       },
     );
+    // Sets the programs up where they are used from; a node that runs already may look for them at any moment.
+    await new NativeEngine(config, environment).search(interrupted).catch(() => {}); // `engine status` says why.
     const { folder, wasThere, manifest } = built;
     const { build, seconds, isFull } = manifest;
     if (output.json) {
@@ -204,6 +206,9 @@ const originWords: Readonly<Record<NativePrograms['origin'], string>> = {
 };
 
 function devicesText({ devices, backend }: NativePrograms): string {
+  if (devices === undefined) {
+    return 'what it does not tell in time';
+  }
   if (devices.length === 0) {
     return backend === undefined || backend === 'cpu' ? 'the CPU' : `the CPU (no device for ${backend})`;
   }

@@ -17,8 +17,21 @@ export type RunCommand = (
   signal?: AbortSignal,
 ) => Promise<CommandResult>;
 
-export const runCommand: RunCommand = (command, args, signal) =>
-  new Promise((resolve, reject) => {
+/** Runs commands of the system, which see what this process sees. */
+export const runCommand: RunCommand = commandRunner(process.env);
+
+/** Runs commands that see this environment only. */
+export function commandRunner(environment: Readonly<Record<string, string | undefined>>): RunCommand {
+  return (command, args, signal) => runOnce(command, args, environment, signal);
+}
+
+function runOnce(
+  command: string,
+  args: readonly string[],
+  environment: Readonly<Record<string, string | undefined>>,
+  signal: AbortSignal | undefined,
+): Promise<CommandResult> {
+  return new Promise((resolve, reject) => {
     signal?.throwIfAborted();
     const options = {
       timeout: hardwareLimits.commandTimeoutMs,
@@ -29,7 +42,7 @@ export const runCommand: RunCommand = (command, args, signal) =>
       // No program is to find anything in the folder that the user happens to be in: llama.cpp's load modules there.
       cwd: '/',
       // The C locale: dates and numbers in the one form our parsers know.
-      env: { ...process.env, LC_ALL: 'C' },
+      env: { ...environment, LC_ALL: 'C' },
       ...(signal === undefined ? {} : { signal }),
     } as const;
     execFile(command, args, options, (failure, stdout, stderr) => {
@@ -44,6 +57,7 @@ export const runCommand: RunCommand = (command, args, signal) =>
       }
     });
   });
+}
 
 /** The first line the command printed says more than its exit code. */
 function failureReason(failure: Error & { killed?: boolean }, printed: string): string {

@@ -32,7 +32,6 @@ import type { Logger } from '../util/logging.ts';
 import type { Random } from '../util/random.ts';
 import type { Environment } from './config.ts';
 import type { NodeConfig } from './config-schema.ts';
-import { inspectHardware } from './inspect-hardware.ts';
 import { NativeEngine } from './native-engine.ts';
 
 /** What a node needs of its machine. */
@@ -141,21 +140,21 @@ export async function machineParts(context: PartsContext): Promise<NodeParts> {
 
 /** What the llama-server engine of a data folder needs. */
 export function llamaServerParts(
-  { config, environment, dataDir, clock, random, log }: PartsContext,
+  { environment, dataDir, clock, random, log }: Omit<PartsContext, 'config'>,
   native: NativeEngine,
 ): LlamaServerComponents {
   return {
     ...{ clock, random, log, environment },
     runFolder: join(dataDir, 'run'),
     findPrograms: (signal) => native.search(signal),
-    usableBytes: async (signal) => {
-      const hardware = await inspectHardware({ clock, random, log, environment }, config, signal ?? never);
-      return usableBytesOf(hardware.devices);
+    usableMemory: async (signal) => {
+      const options = signal === undefined ? {} : { signal };
+      const { devices } = await detectHardware(native.machine({ clock, random, log }), options);
+      const gpus = devices.filter(({ kind }) => kind !== 'cpu');
+      return { gpus: gpus.length, gpuBytes: usableBytesOf(gpus), totalBytes: usableBytesOf(devices) };
     },
   };
 }
-
-const never = new AbortController().signal;
 
 /** The engines that a configuration allows for model files, the preferred one first. */
 export function enginesOf(

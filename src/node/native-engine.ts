@@ -1,13 +1,16 @@
 // The native engine of this machine as the node and the commands see it: where its programs are, remembered once they
 // are found, and what they compute on.
 
+import { access } from 'node:fs/promises';
 import type { EmbeddedEngineComponents } from '../engine/embedded/components.ts';
 import { embeddedDevices } from '../engine/embedded/embedded.ts';
+import { engineEnvironment } from '../engine/engine-environment.ts';
 import type { EngineDevice } from '../engine/hardware/engine-devices.ts';
 import { type SystemSource, thisMachine } from '../engine/hardware/system-source.ts';
 import { findPrograms, listDevices, type NativeSearch } from '../engine/native/find-programs.ts';
 import { findRuntimePackage } from '../engine/native/runtime-package.ts';
-import { runCommand } from '../engine/run-command.ts';
+import { commandRunner, type RunCommand, runCommand } from '../engine/run-command.ts';
+import { raceSignal } from '../util/async.ts';
 import type { Environment } from './config.ts';
 import type { NodeConfig } from './config-schema.ts';
 import { engineCacheFolder } from './paths.ts';
@@ -15,25 +18,44 @@ import { engineCacheFolder } from './paths.ts';
 export class NativeEngine {
   readonly #configuredPath: string | undefined;
   readonly #environment: Environment;
+  readonly #runProgram: RunCommand;
   #found: NativeSearch | undefined;
+  #searching: Promise<NativeSearch> | undefined;
 
   constructor({ llamaServer }: Pick<NodeConfig, 'llamaServer'>, environment: Environment) {
     this.#configuredPath = llamaServer;
     this.#environment = environment;
+    this.#runProgram = commandRunner(engineEnvironment(environment));
   }
 
-  /** Looks again as long as nothing was found: it may be built while a node runs. Rejects as `findPrograms`. */
+  /**
+   * What was found is remembered as long as it is there and has told its devices: it may be built, built again or
+   * removed while a node runs. Rejects as `findPrograms`, or with the signal's reason.
+   */
   async search(signal?: AbortSignal): Promise<NativeSearch> {
-    if (this.#found?.programs !== undefined) {
+    const programs = this.#found?.programs;
+    if (
+      this.#found !== undefined &&
+      programs?.devices !== undefined &&
+      (await isThere(programs.llamaServer))
+    ) {
       return this.#found;
     }
+    // One for all who ask meanwhile: a search sets folders up.
+    this.#searching ??= this.#search().finally(() => {
+      this.#searching = undefined;
+    });
+    return raceSignal(this.#searching, signal);
+  }
+
+  async #search(): Promise<NativeSearch> {
     this.#found = await findPrograms({
       cacheFolder: engineCacheFolder(),
       package: await findRuntimePackage({ os: process.platform, arch: process.arch }),
       configuredPath: this.#configuredPath,
       environment: this.#environment,
       run: runCommand,
-      ...(signal === undefined ? {} : { signal }),
+      runProgram: this.#runProgram,
     });
     return this.#found;
   }
@@ -50,7 +72,7 @@ export class NativeEngine {
     );
     return programs === undefined
       ? embeddedDevices(embedded, signal)
-      : listDevices(programs.llamaServer, runCommand, signal);
+      : listDevices(programs.llamaServer, this.#runProgram, signal);
   }
 
   /** The machine, with the engine's own word on its GPUs. */
@@ -60,4 +82,11 @@ export class NativeEngine {
       engineDevices: (signal) => this.devices(embedded, signal ?? new AbortController().signal),
     };
   }
+}
+
+async function isThere(path: string): Promise<boolean> {
+  return access(path).then(
+    () => true,
+    () => false,
+  );
 }

@@ -41,6 +41,7 @@ const faultsOfEngines: ReadonlySet<ErrorCode> = new Set([
   'engine_lost',
   'engine_timeout',
   'model_failed',
+  'model_too_large',
 ]);
 
 /** Loads with the first engine that can. Rejects with the failure of the first one. */

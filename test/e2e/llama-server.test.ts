@@ -5,6 +5,7 @@ import { Pool } from 'undici';
 import { afterAll, beforeAll, describe, expect, it, onTestFinished, vi } from 'vitest';
 import type { LoadedModel } from '../../src/engine/engine.ts';
 import { processIdentity } from '../../src/engine/process-facts.ts';
+import type { InferenceRequest } from '../../src/inference/request.ts';
 import { writeGguf } from '../../src/models/gguf-writer.ts';
 import { MeshnodeError } from '../../src/util/errors.ts';
 import {
@@ -13,6 +14,7 @@ import {
   complete,
   completionRequest,
   embeddingRequest,
+  rerankRequest,
 } from '../support/engine-answers.ts';
 import { smallTool } from '../support/engine-compliance-constraints.ts';
 import { loadLlamaServer } from '../support/llama-server.ts';
@@ -118,7 +120,46 @@ describe('a chat', () => {
   });
 });
 
+describe('a chat by the route that takes tools apart', () => {
+  it('ends as soon as one choice is cut and the other has ended by itself', async () => {
+    const options = { tools: [smallTool], choices: 2, maxTokens: 2_000, sampling: { temperature: 0 } };
+    const whole = await complete(withTools, chatRequest('demo', 'Say hello.', options));
+    const text = whole.text();
+    // Both are alike: cut in the first only is not possible, so both are.
+    const answer = await complete(
+      withTools,
+      chatRequest('demo', 'Say hello.', { ...options, stop: [text.slice(2, 4)] }),
+    );
+    expect([answer.finish(0), answer.finish(1)]).toEqual(['stop', 'stop']);
+    expect(answer.usage?.completion).toBeLessThan(20);
+  });
+
+  it('refuses log probabilities beside tools, by name', async () => {
+    const options = { tools: [smallTool], topLogprobs: 1 };
+    const { error } = await collect(withTools, chatRequest('demo', 'hello', options));
+    expect(error).toMatchObject({ code: 'unsupported_parameter', param: 'logprobs' });
+  });
+});
+
+describe('a text to embed or to rank', () => {
+  it.each<[string, (text: string) => InferenceRequest]>([
+    ['demo-embed', (text) => embeddingRequest('demo-embed', [text])],
+    ['demo-rerank', (text) => rerankRequest('demo-rerank', 'x', [text])],
+  ])('that is too long for %s is told so', async (name, request) => {
+    const { model } = await loadLlamaServer(name);
+    onTestFinished(() => model.unload());
+    const { error } = await collect(model, request('word '.repeat(20_000)));
+    expect(error).toMatchObject({ code: 'context_length_exceeded', retryable: false });
+  });
+});
+
 describe('a completion', () => {
+  it('is refused samplers that are named more than once', async () => {
+    const extra = { samplers: Array.from({ length: 1_000 }, () => 'dry') };
+    const { error } = await collect(demo, completionRequest('demo', 'x', { extra }));
+    expect(error).toMatchObject({ code: 'invalid_request', param: 'samplers' });
+  });
+
   it('repeats its prompt if that is asked for', async () => {
     const answer = await complete(demo, completionRequest('demo', '1 2 3', { echo: true, maxTokens: 4 }));
     expect(answer.text()).toMatch(/^1 2 3./);

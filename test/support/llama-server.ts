@@ -28,6 +28,7 @@ export function nativeSearch(): Promise<NativeSearch> {
       configuredPath: undefined,
       environment: process.env,
       run: runCommand,
+      runProgram: runCommand,
     }),
   );
   return search;
@@ -54,7 +55,7 @@ export async function loadLlamaServer(
     registry,
     environment,
     findPrograms: nativeSearch,
-    usableBytes: async () => 2 * GiB,
+    usableMemory: async () => ({ gpus: 0, gpuBytes: 0, totalBytes: 2 * GiB }),
     runFolder: runFolder ?? (await mkdtemp(join(tmpdir(), 'meshnode-test-'))),
   });
   const model = await engine.load({ name, path }, { threads: 1, ...load });

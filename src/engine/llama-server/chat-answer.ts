@@ -3,7 +3,7 @@
 import type { DeltaEvent, InferenceEvent } from '../../inference/events.ts';
 import type { ChatRequest } from '../../inference/request.ts';
 import { MeshnodeError } from '../../util/errors.ts';
-import { isJsonObject, type JsonValue } from '../../util/json.ts';
+import { isJsonObject, type JsonObject, type JsonValue } from '../../util/json.ts';
 import { engineLimits } from '../../util/limits/engine.ts';
 import type { Random } from '../../util/random.ts';
 import { AnswerReader, tokenCount } from '../openai/answer-reader.ts';
@@ -19,27 +19,14 @@ export async function* chatAnswer(
   request: ChatRequest,
   options: AnswerOptions & { readonly random: Random },
 ): AsyncGenerator<InferenceEvent, void, undefined> {
-  const { run, replica, choices, firstChoice, contextTokens, random } = options;
-  const { stop } = request.output;
-  const format = formatFields(request.output.format);
-  const call = generationCall({
-    ...request,
-    extra: { ...samplingExtra(request.extra, contextTokens), ...templateExtra(request.extra) },
-    sampling: seeded(request, firstChoice),
-    output: { ...request.output, choices, stop: [] },
-  });
-  const body = {
-    ...call.body,
-    // A schema is in the call already; here it is only looked at.
-    ...(request.output.format.type === 'grammar' ? format : {}),
-    // What is broken off at a stop sequence has no last chunk that counts.
-    ...(stop.length > 0 ? { timings_per_token: true } : {}),
-  };
+  const { run, replica, choices, random } = options;
+  assertPossible(request);
   const enough = new AbortController();
   const signal = AbortSignal.any([options.signal, enough.signal]);
-  const path = `/v1${call.path}`;
+  const path = '/v1/chat/completions';
   const reader = new AnswerReader({ choices, random, context: { path, apiKey: run.client.apiKey } });
-  const cuts = new Cuts(choices, stop);
+  const cuts = new Cuts(request, choices);
+  const body = chatBody(request, options);
   const silenceMs = engineLimits.stallMs;
   const parts = readAnswer(run.client.stream({ method: 'POST', path, body, signal, silenceMs }));
   let accepted = false;
@@ -56,14 +43,43 @@ export async function* chatAnswer(
         yield { type: 'accepted', replica };
       }
       yield* cuts.take(events, part.chunk);
-      if (cuts.allStopped) {
+      if (cuts.areOver(reader)) {
         break;
       }
     }
   } finally {
     enough.abort(new MeshnodeError('cancelled', 'The answer is complete.'));
   }
-  yield* cuts.allStopped ? [cuts.usage()] : cuts.end(reader.end(said));
+  yield* cuts.haveCut ? cuts.endEarly(reader) : cuts.end(reader.end(said));
+}
+
+/** The server has no log probabilities beside tools while it streams, and says so as if the caller had asked to stream. */
+function assertPossible({ output }: ChatRequest): void {
+  if (output.tools.length > 0 && output.topLogprobs !== undefined) {
+    throw new MeshnodeError('unsupported_parameter', 'This engine gives no log probabilities beside tools.', {
+      param: 'logprobs',
+    });
+  }
+}
+
+function chatBody(request: ChatRequest, { choices, firstChoice, contextTokens }: AnswerOptions): JsonObject {
+  const { topLogprobs, format } = request.output;
+  const { body } = generationCall({
+    ...request,
+    extra: { ...samplingExtra(request.extra, contextTokens), ...templateExtra(request.extra) },
+    sampling: seeded(request, firstChoice),
+    output: { ...request.output, choices, stop: [] },
+  });
+  const constraints = formatFields(format);
+  return {
+    ...body,
+    // A schema is in the call already; here it is only looked at.
+    ...(format.type === 'grammar' ? constraints : {}),
+    // None are given for 0: the chosen token's own is among the first.
+    ...(topLogprobs === undefined ? {} : { top_logprobs: Math.max(1, topLogprobs) }),
+    // What is broken off at a stop sequence has no last chunk that counts.
+    ...(request.output.stop.length > 0 ? { timings_per_token: true } : {}),
+  };
 }
 
 function seeded({ sampling }: ChatRequest, firstChoice: number): ChatRequest['sampling'] {
@@ -76,12 +92,19 @@ function seeded({ sampling }: ChatRequest, firstChoice: number): ChatRequest['sa
 class Cuts {
   readonly #choices: readonly Cut[];
 
-  constructor(choices: number, stop: readonly string[]) {
-    this.#choices = Array.from({ length: choices }, () => new Cut(stop));
+  constructor({ output }: ChatRequest, choices: number) {
+    this.#choices = Array.from({ length: choices }, () => new Cut(output.stop, output.topLogprobs));
   }
 
-  get allStopped(): boolean {
-    return this.#choices.every(({ stopped }) => stopped);
+  /** Whether the server is no longer wanted to go on with any of them, as it would. */
+  get haveCut(): boolean {
+    return this.#choices.some(({ stopped }) => stopped);
+  }
+
+  /** Some were cut, and the others have ended by themselves. */
+  areOver(reader: AnswerReader): boolean {
+    const isOver = (cut: Cut, index: number): boolean => cut.stopped || reader.endChoice(index) !== undefined;
+    return this.haveCut && this.#choices.every(isOver);
   }
 
   *take(events: readonly InferenceEvent[], chunk: JsonValue): Generator<InferenceEvent> {
@@ -98,19 +121,25 @@ class Cuts {
   *end(events: readonly InferenceEvent[]): Generator<InferenceEvent> {
     for (const event of events) {
       const cut = event.type === 'finish' ? this.#choices[event.index] : undefined;
-      if (event.type !== 'finish' || cut === undefined) {
-        yield event;
-      } else if (!cut.stopped) {
-        yield* cut.end(event.index);
-        yield event;
-      }
+      yield* cut?.flush(event) ?? [];
+      yield event;
     }
   }
 
-  /** Counted from the last chunk of each choice. */
-  usage(): InferenceEvent {
+  /** Closes what was cut and what had ended before; counted from the last chunk of each. */
+  *endEarly(reader: AnswerReader): Generator<InferenceEvent> {
+    for (const [index, cut] of this.#choices.entries()) {
+      const closing = cut.stopped ? [] : reader.endChoice(index);
+      if (closing === undefined) {
+        throw new MeshnodeError('engine_lost', 'The model server stopped in the middle of its answer.');
+      }
+      for (const event of closing) {
+        yield* cut.flush(event);
+        yield event;
+      }
+    }
     const counts = this.#choices.map((cut) => cut.counts);
-    return {
+    yield {
       type: 'usage',
       prompt: counts[0]?.prompt ?? 0,
       cached: counts[0]?.cached ?? 0,
@@ -122,11 +151,13 @@ class Cuts {
 /** Cuts the text of one choice before a stop sequence. Reasoning and tool calls are no text. */
 class Cut {
   readonly #stops: StopDetector;
+  readonly #topLogprobs: number;
   stopped = false;
   counts = { prompt: 0, cached: 0, completion: 0 };
 
-  constructor(stop: readonly string[]) {
+  constructor(stop: readonly string[], topLogprobs = 0) {
     this.#stops = new StopDetector(stop);
+    this.#topLogprobs = topLogprobs;
   }
 
   /** Takes the server's own count with a chunk, where it has one. */
@@ -151,16 +182,13 @@ class Cut {
     if (text === undefined) {
       return [event];
     }
-    const { show, stopped } = this.#stops.push({
-      text,
-      tokenIds: [],
-      ...(logprobs === undefined ? {} : { logprobs }),
-    });
+    const asked = logprobs?.map((one) => ({ ...one, top: one.top.slice(0, this.#topLogprobs) }));
+    const piece = { text, tokenIds: [], ...(asked === undefined ? {} : { logprobs: asked }) };
+    const { show, stopped } = this.#stops.push(piece);
     this.stopped = stopped;
-    const shown = show.text === '' ? {} : { text: show.text };
     const delta: DeltaEvent = {
       ...rest,
-      ...shown,
+      ...(show.text === '' ? {} : { text: show.text }),
       ...(show.logprobs === undefined ? {} : { logprobs: show.logprobs }),
     };
     const says = delta.text ?? delta.reasoning ?? delta.toolCall ?? delta.extra;
@@ -170,11 +198,13 @@ class Cut {
     ];
   }
 
-  /** The text is over: what might have become a stop sequence did not. */
-  end(index: number): InferenceEvent[] {
+  /** The text is over with this event: what might have become a stop sequence did not. */
+  flush(event: InferenceEvent): InferenceEvent[] {
+    if (event.type !== 'finish') {
+      return [];
+    }
     const { text, logprobs } = this.#stops.flush();
-    return text === ''
-      ? []
-      : [{ type: 'delta', index, text, ...(logprobs === undefined ? {} : { logprobs }) }];
+    const probabilities = logprobs === undefined ? {} : { logprobs };
+    return text === '' ? [] : [{ type: 'delta', index: event.index, text, ...probabilities }];
   }
 }

@@ -1,5 +1,5 @@
 // An answer by llama-server's `/completion`: text with its token ids, cut before stop sequences on our side.
-import type { DeltaEvent, InferenceEvent } from '../../inference/events.ts';
+import type { DeltaEvent, InferenceEvent, TokenLogprob } from '../../inference/events.ts';
 import type { ChatRequest, CompletionRequest, TextOrTokens } from '../../inference/request.ts';
 import { MeshnodeError } from '../../util/errors.ts';
 import { engineLimits } from '../../util/limits/engine.ts';
@@ -136,9 +136,9 @@ class Choice {
   readonly #run: ServerRun;
   readonly #signal: AbortSignal;
   readonly #stops: StopDetector;
-  readonly #topLogprobs: number | undefined;
+  readonly #topLogprobs: number;
   /** Tokens whose text has not come yet. */
-  #pending: number[] = [];
+  #pending: { ids: number[]; logprobs: TokenLogprob[] } = { ids: [], logprobs: [] };
   /** Once a token's id is not known, ids of what follows are of no use. */
   #idsKnown = true;
   isDone = false;
@@ -149,20 +149,23 @@ class Choice {
     this.#run = run;
     this.#signal = signal;
     this.#stops = new StopDetector(request.output.stop);
-    this.#topLogprobs = request.output.topLogprobs;
+    this.#topLogprobs = request.output.topLogprobs ?? 0;
   }
 
   async take(piece: CompletionPiece): Promise<InferenceEvent[]> {
     this.tokens = piece.counts.completion;
+    const logprobs = piece.logprobs.map((one) => ({ ...one, top: one.top.slice(0, this.#topLogprobs) }));
     if (piece.text === '') {
-      this.#pending.push(piece.lastToken);
+      this.#pending.ids.push(piece.lastToken);
+      this.#pending.logprobs.push(...logprobs);
       return [];
     }
-    const tokenIds = [...this.#pending, ...(await this.#idsOf(piece))];
-    this.#pending = [];
-    const { topLogprobs = 0 } = { topLogprobs: this.#topLogprobs };
-    const logprobs = piece.logprobs.map((one) => ({ ...one, top: one.top.slice(0, topLogprobs) }));
-    const { show, stopped } = this.#stops.push({ text: piece.text, tokenIds, logprobs });
+    const waiting = this.#pending;
+    this.#pending = { ids: [], logprobs: [] };
+    const tokenIds = [...waiting.ids, ...(await this.#idsOf(piece))];
+    const { text } = piece;
+    const shown = { text, tokenIds, logprobs: [...waiting.logprobs, ...logprobs] };
+    const { show, stopped } = this.#stops.push(shown);
     const events = this.#delta(show);
     return stopped ? [...events, ...this.#finish('stop')] : events;
   }

@@ -5,6 +5,15 @@ import type { Random } from '../../util/random.ts';
 import type { NativeSearch } from '../native/find-programs.ts';
 import type { ProcessRegistry } from '../process-registry.ts';
 
+export interface UsableMemory {
+  /** GPUs. */
+  readonly gpus: number;
+  /** Bytes of all GPUs together; 0 without any. */
+  readonly gpuBytes: number;
+  /** Bytes of GPUs and RAM together. */
+  readonly totalBytes: number;
+}
+
 export interface LlamaServerComponents {
   readonly clock: Clock;
   readonly random: Random;
@@ -14,8 +23,8 @@ export interface LlamaServerComponents {
   readonly environment: Readonly<Record<string, string | undefined>>;
   /** Looks for the programs. Rejects `config_invalid` if those that the user has named cannot be used. */
   findPrograms(signal?: AbortSignal): Promise<NativeSearch>;
-  /** Memory that a model may take now, bytes. */
-  usableBytes(signal?: AbortSignal): Promise<number>;
+  /** Memory that a model may take now. */
+  usableMemory(signal?: AbortSignal): Promise<UsableMemory>;
   /** Folder for sockets, readable by its owner only; it need not be there. */
   readonly runFolder: string;
 }

@@ -1,7 +1,7 @@
 // The fields of a request's `extra` that llama-server is given: those that shape this one answer, within bounds. What
 // chooses slots, files, adapters, cached state or debug output never gets here. Pure.
 import { MeshnodeError } from '../../util/errors.ts';
-import type { JsonObject } from '../../util/json.ts';
+import type { JsonObject, JsonValue } from '../../util/json.ts';
 import { engineLimits } from '../../util/limits/engine.ts';
 
 const samplingFields = [
@@ -68,7 +68,18 @@ export function samplingExtra(extra: JsonObject, contextTokens: number): JsonObj
       },
     );
   }
+  assertSamplersOnce(extra['samplers']);
   return Object.fromEntries(kept);
+}
+
+/** Each takes memory and time for every token, however often it is named. */
+function assertSamplersOnce(samplers: JsonValue | undefined): void {
+  const names = typeof samplers === 'string' ? [...samplers] : Array.isArray(samplers) ? samplers : [];
+  if (new Set(names).size < names.length || names.length > engineLimits.samplers) {
+    throw new MeshnodeError('invalid_request', '`samplers` names one twice, or more than there are.', {
+      param: 'samplers',
+    });
+  }
 }
 
 /** What of `extra` shapes how the messages become a prompt, and how the answer is read. */

@@ -4,6 +4,9 @@ import { MiB } from '../../util/limits/units.ts';
 import { engineEnvironment } from '../engine-environment.ts';
 import type { ServedSize } from './choose-size.ts';
 
+/** Which layers go to GPUs: all, as many as fit, or none because there is no GPU. */
+export type Offload = 'all' | 'fitting' | 'none';
+
 export interface Launch {
   readonly modelPath: string;
   /** By which requests call the model. */
@@ -11,8 +14,9 @@ export interface Launch {
   readonly use: 'generate' | 'embed' | 'rank';
   readonly size: ServedSize;
   readonly threads: number;
-  /** There are GPUs: all layers go to them. */
-  readonly hasGpu: boolean;
+  readonly offload: Offload;
+  /** What is to stay free on each GPU, bytes, if layers are fitted. */
+  readonly freePerGpuBytes: number;
   /** Where it listens. */
   readonly socketPath: string;
   /** Memory that the cache of prompts which no slot holds any more may take, bytes. */
@@ -21,7 +25,7 @@ export interface Launch {
 
 /** The command line. Everything that decides over files, other models or pages is off, whatever its default is. */
 export function serverArguments(launch: Launch): string[] {
-  const { modelPath, alias, use, size, threads, hasGpu, socketPath } = launch;
+  const { modelPath, alias, use, size, threads, offload, socketPath } = launch;
   return [
     ...['--model', modelPath, '--alias', alias, '--host', socketPath],
     // Each slot has its own part of the context: what one request takes no other has to go without.
@@ -34,12 +38,21 @@ export function serverArguments(launch: Launch): string[] {
     ],
     ...['--threads', String(threads), '--threads-batch', String(threads)],
     ...['--threads-http', String(size.slots + engineLimits.serverThreads)],
-    ...['--n-gpu-layers', hasGpu ? '999' : '0', '--fit', 'off'],
+    ...offloadArguments[offload],
+    ...(offload === 'fitting' ? ['--fit-target', String(Math.ceil(launch.freePerGpuBytes / MiB))] : []),
+    ...['--ctx-checkpoints', String(engineLimits.contextCheckpoints)],
     ...['--cache-ram', String(Math.floor(launch.promptCacheBytes / MiB))],
     ...['--metrics', '--no-slots', '--no-webui', '--offline', '--jinja', '--log-colors', 'off'],
-    ...(use === 'generate' ? generationArguments(hasGpu) : listArguments(use, size)),
+    ...(use === 'generate' ? generationArguments(offload !== 'none') : listArguments(use, size)),
   ];
 }
+
+/** llama.cpp's own fitting looks at what is free on each GPU; where all fits it would only take time. */
+const offloadArguments: Readonly<Record<Offload, readonly string[]>> = {
+  all: ['--n-gpu-layers', 'all', '--fit', 'off'],
+  fitting: ['--n-gpu-layers', 'auto', '--fit', 'on'],
+  none: ['--n-gpu-layers', '0', '--fit', 'off'],
+};
 
 /** Between two batches of a prompt the server hears of cancels, and other answers go on: a CPU takes smaller ones. */
 function generationArguments(hasGpu: boolean): string[] {

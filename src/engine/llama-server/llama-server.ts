@@ -9,8 +9,8 @@ import { engineLimits } from '../../util/limits/engine.ts';
 import type { Engine, LoadedModel, LoadOptions, ModelFile } from '../engine.ts';
 import type { NativePrograms } from '../native/find-programs.ts';
 import { supervise } from '../supervisor.ts';
-import { chooseSize } from './choose-size.ts';
 import type { LlamaServerComponents } from './components.ts';
+import { fitModel } from './fit-model.ts';
 import { type ServedUse, ServerModel } from './server-model.ts';
 import { startServer } from './server-run.ts';
 
@@ -45,36 +45,27 @@ async function loadModel(
   options: LoadOptions,
 ): Promise<LoadedModel> {
   const { clock, random, log } = components;
-  const programs = await requirePrograms(components, options.signal);
   const files = await readModelFiles(file.path);
   const info = describeModel(files);
   const use = useOf(file.name, info);
-  const usableBytes = Math.min(
-    await components.usableBytes(options.signal),
-    options.maxMemoryBytes ?? Infinity,
-  );
-  const size = chooseSize(info, {
-    contextTokens: options.contextTokens,
-    parallel: options.parallel,
-    usableBytes,
-  });
-  const launch = {
+  const memory = await components.usableMemory(options.signal);
+  const { usableBytes, ...fit } = fitModel(info, options, memory);
+  const shared = {
     modelPath: file.path,
     alias: file.name,
-    use,
-    size,
+    ...{ use, ...fit },
     threads: options.threads ?? defaultThreads(),
-    hasGpu: programs.devices.length > 0,
     promptCacheBytes: Math.min(engineLimits.promptCacheBytes, usableBytes * engineLimits.promptCacheShare),
   };
   const supervised = await supervise({
     name: `llama-server/${file.name}`,
     start: async (signal) => {
       options.onProgress?.({ stage: 'starting' });
-      const { llamaServer } = programs;
+      // Each time: what was found before the last crash may have been built again or moved.
+      const { llamaServer } = await requirePrograms(components, signal);
       const { weightsBytes } = info;
       const onProgress = (fraction: number): void => options.onProgress?.({ stage: 'loading', fraction });
-      return startServer(components, { llamaServer, launch, weightsBytes, onProgress }, signal);
+      return startServer(components, { llamaServer, launch: shared, weightsBytes, onProgress }, signal);
     },
     clock,
     random,

@@ -275,16 +275,32 @@ export class ServerModel implements LoadedModel {
       return (group) => completionAnswer(request, request.prompt, { ...shared, ...group });
     }
     if (isPlainChat(request, run.facts)) {
-      const prompt = await run.prompt(templateBody(request), signal);
+      const prompt = await this.#prompt(run, run.prompt(templateBody(request), signal));
       return (group) => completionAnswer(request, prompt, { ...shared, ...group });
     }
     const random = this.#random;
     const tools = forcedTools(request);
     if (tools !== undefined) {
-      const prompt = await forcedCallPrompt(request, shared);
+      const prompt = await this.#prompt(run, forcedCallPrompt(request, shared));
       return (group) => forcedCallAnswer(request, tools, prompt, { ...shared, ...group, random });
     }
     return (group) => chatAnswer(request, { ...shared, ...group, random });
+  }
+
+  /** A template that does not end holds a thread of the server for ever, whoever still wants its prompt. */
+  async #prompt(run: ServerRun, prompt: Promise<string>): Promise<string> {
+    try {
+      return await prompt;
+    } catch (thrown) {
+      if (
+        thrown instanceof MeshnodeError &&
+        thrown.code === 'engine_timeout' &&
+        this.#supervised.current() === run
+      ) {
+        this.#supervised.restart(thrown);
+      }
+      throw thrown;
+    }
   }
 
   async *#embed(request: EmbeddingRequest, signal: AbortSignal): AsyncGenerator<InferenceEvent, void> {

@@ -11,7 +11,12 @@ import { makeFolder } from '../../util/make-folder.ts';
 import { randomId } from '../../util/random.ts';
 import { ServerClient } from '../openai/client.ts';
 import { protocolError } from '../openai/errors.ts';
-import { type EngineProcess, type ProcessExit, startForeignProcess } from '../process.ts';
+import {
+  type EngineProcess,
+  type ForeignProcessOptions,
+  type ProcessExit,
+  startForeignProcess,
+} from '../process.ts';
 import type { Run } from '../supervisor.ts';
 import type { LlamaServerComponents } from './components.ts';
 import { type Launch, serverArguments, serverEnvironment } from './launch.ts';
@@ -49,7 +54,7 @@ export async function startServer(
   const key = randomId(random, engineLimits.serverKeyChars);
   const socket = await makeSocket(components);
   const socketPath = socket.path;
-  const process = startForeignProcess({
+  const process = await startOrForget(socket, {
     name: `llama-server/${start.launch.alias}`,
     command: start.llamaServer,
     args: serverArguments({ ...start.launch, socketPath }),
@@ -67,6 +72,15 @@ export async function startServer(
     return run;
   } catch (failure) {
     await run.stop();
+    throw failure;
+  }
+}
+
+async function startOrForget(socket: SocketPlace, options: ForeignProcessOptions): Promise<EngineProcess> {
+  try {
+    return startForeignProcess(options);
+  } catch (failure) {
+    await removeSocket(socket);
     throw failure;
   }
 }
@@ -91,7 +105,7 @@ export class ServerRun implements Run {
       clock,
     });
     this.exited = process.exited.then(async (exit) => {
-      await Promise.all([this.client.close(), rm(socket.removed, { recursive: true, force: true })]);
+      await Promise.all([this.client.close(), removeSocket(socket)]);
       return exit;
     });
   }
@@ -155,9 +169,9 @@ export class ServerRun implements Run {
     return tokens;
   }
 
-  /** Messages as the prompt that the model was made for. */
+  /** Messages as the prompt that the model was made for. Rejects `engine_timeout` for a template that does not end. */
   async prompt(body: JsonObject, signal: AbortSignal): Promise<string> {
-    const { prompt } = await this.ask('/apply-template', body, signal);
+    const { prompt } = await this.ask('/apply-template', body, signal, engineLimits.templateMs);
     if (typeof prompt !== 'string') {
       throw protocolError('made no prompt of the messages');
     }
@@ -176,14 +190,13 @@ export class ServerRun implements Run {
   }
 
   /** One question of the server's own API. */
-  async ask(path: string, body: JsonObject, signal: AbortSignal): Promise<JsonObject> {
-    const answer = await this.client.json({
-      method: 'POST',
-      path,
-      body,
-      signal,
-      silenceMs: engineLimits.stallMs,
-    });
+  async ask(
+    path: string,
+    body: JsonObject,
+    signal: AbortSignal,
+    silenceMs: number = engineLimits.stallMs,
+  ): Promise<JsonObject> {
+    const answer = await this.client.json({ method: 'POST', path, body, signal, silenceMs });
     return asObject(answer);
   }
 
@@ -262,6 +275,11 @@ const reasoningWords = /think|reason|<\|channel\|>/i;
 interface SocketPlace {
   readonly path: string;
   readonly removed: string;
+}
+
+/** What cannot be removed is swept at the next start, or by the system. */
+async function removeSocket({ removed }: SocketPlace): Promise<void> {
+  await rm(removed, { recursive: true, force: true }).catch(() => {});
 }
 
 async function makeSocket({ runFolder, random }: LlamaServerComponents): Promise<SocketPlace> {

@@ -77,7 +77,9 @@ export class BuildFolder {
       flush: true,
     });
     const folder = join(this.path, name);
-    await rm(folder, { recursive: true, force: true });
+    // Aside first: what cannot be put in its place has not cost the old one.
+    const former = join(this.#unfinished(name), 'former');
+    await rename(folder, former).catch(() => {}); // There was none.
     await rename(staged, folder);
     await this.removeUnfinished(name);
     return { folder, programs: join(folder, 'bin'), manifest };

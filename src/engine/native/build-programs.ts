@@ -16,6 +16,7 @@ import type { RunCommand } from '../run-command.ts';
 import { arrangePrograms } from './arrange.ts';
 import { BuildFolder, type FinishedBuild } from './build-folder.ts';
 import { type BuildStep, runStep } from './build-step.ts';
+import { thisPlatform } from './platform.ts';
 import { buildText, parseProgramVersion } from './program-version.ts';
 import type { RuntimePackage } from './runtime-package.ts';
 import { findToolchain, type Toolchain } from './toolchain.ts';
@@ -105,9 +106,6 @@ export async function buildPrograms(
       : cause;
   }
 }
-
-/** E.g. `linux-x64`. */
-export const thisPlatform = `${process.platform}-${process.arch}`;
 
 async function requireToolchain(components: BuildComponents, signal: AbortSignal): Promise<Toolchain> {
   if (process.platform === 'win32') {

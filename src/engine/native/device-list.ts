@@ -12,8 +12,10 @@ const line = /^\s+(\w{1,32}): (.{1,256}) \((\d{1,9}) MiB, (\d{1,9}) MiB free\)\s
 
 /** Reads what `llama-server --list-devices` prints. No devices: it computes on the CPU. */
 export function parseDeviceList(printed: string): NativeDevice[] {
-  return [...printed.matchAll(line)].slice(0, hardwareLimits.devices).map((match) => {
-    const [, name = '', product = '', total = '', free = ''] = match;
-    return { name, product, totalBytes: Number(total) * MiB, freeBytes: Number(free) * MiB };
-  });
+  return [...printed.matchAll(line)]
+    .slice(0, hardwareLimits.devices)
+    .map(([, name = '', product = '', total = '', free = '']) => ({
+      ...{ name, product, totalBytes: Number(total) * MiB, freeBytes: Number(free) * MiB },
+    }))
+    .filter(({ totalBytes }) => totalBytes > 0); // Libraries for matrices count as devices on a Mac.
 }

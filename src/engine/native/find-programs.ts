@@ -1,16 +1,16 @@
 // Finds llama-server and the RPC server on this machine: where the configuration says, among what was built, on the
 // PATH, in this order. A program counts only if it starts and is of the release that node-llama-cpp carries.
 import { access, constants } from 'node:fs/promises';
-import { delimiter, dirname, isAbsolute, join } from 'node:path';
+import { delimiter, dirname, isAbsolute, join, resolve } from 'node:path';
 import { MeshnodeError } from '../../util/errors.ts';
 import type { RunCommand } from '../run-command.ts';
 import { arrangePrograms } from './arrange.ts';
 import { BuildFolder, type FinishedBuild } from './build-folder.ts';
-import { thisPlatform } from './build-programs.ts';
 import { type NativeDevice, parseDeviceList } from './device-list.ts';
 import { checkModule, type ModuleAnswer } from './gpu-runtime.ts';
+import { thisPlatform } from './platform.ts';
 import { type ProgramBuild, parseProgramVersion, releaseOfTag } from './program-version.ts';
-import type { GpuBackend, RuntimePackage } from './runtime-package.ts';
+import type { GpuBackend, GpuModule, RuntimePackage } from './runtime-package.ts';
 
 export interface NativePrograms {
   readonly origin: 'configured' | 'built' | 'path';
@@ -20,8 +20,8 @@ export interface NativePrograms {
   readonly build: ProgramBuild;
   /** What it was arranged for; undefined for programs of somebody else, whose devices tell. */
   readonly backend: GpuBackend | 'cpu' | undefined;
-  /** GPUs that it computes on; none: on the CPU. */
-  readonly devices: readonly NativeDevice[];
+  /** GPUs that it computes on; none: on the CPU. Undefined: it did not tell in time. */
+  readonly devices: readonly NativeDevice[] | undefined;
 }
 
 /** A program that was found and is not used. */
@@ -45,7 +45,10 @@ export interface SearchOptions {
   /** llama-server's path, if the user has said it. */
   readonly configuredPath: string | undefined;
   readonly environment: Readonly<Record<string, string | undefined>>;
+  /** Runs tools of the system. */
   readonly run: RunCommand;
+  /** Runs programs that are no part of the system, and see as little of the environment as they need. */
+  readonly runProgram: RunCommand;
   readonly signal?: AbortSignal;
 }
 
@@ -58,7 +61,7 @@ export async function findPrograms(options: SearchOptions): Promise<NativeSearch
   const passedOver: PassedOver[] = [];
   const search = (programs: NativePrograms | undefined): NativeSearch => ({ programs, passedOver, modules });
   if (configuredPath !== undefined) {
-    const answer = await examine('configured', configuredPath, undefined, options);
+    const answer = await examine('configured', resolve(configuredPath), undefined, options);
     if ('reason' in answer) {
       throw new MeshnodeError(
         'config_invalid',
@@ -104,17 +107,29 @@ async function examineBuild(
     return { reason: 'The libraries that it was built against are no longer installed.' };
   }
   // The packages' modules fit their own libraries only.
-  const usable = build.manifest.isFull
-    ? undefined
-    : modules.find(({ missing }) => missing.length === 0)?.module;
-  const backend = usable?.backend ?? (thisPlatform === 'darwin-arm64' ? 'metal' : 'cpu');
+  const usable = build.manifest.isFull ? [] : modules.filter(({ missing }) => missing.length === 0);
+  for (const { module } of usable) {
+    const answer = await examineArranged(build, source, module, options);
+    // That it does not tell in time proves nothing: a driver may take long to wake.
+    if ('devices' in answer && answer.devices?.length !== 0) {
+      return answer;
+    }
+  }
+  return examineArranged(build, source, undefined, options);
+}
+
+/** The programs with the module of a GPU, or without any. A module may load and find nothing that it can drive. */
+async function examineArranged(
+  build: FinishedBuild,
+  source: Pick<RuntimePackage, 'librariesFolder'>,
+  module: GpuModule | undefined,
+  options: SearchOptions,
+): Promise<NativePrograms | { reason: string }> {
+  const backend = module?.backend ?? (thisPlatform === 'darwin-arm64' ? 'metal' : 'cpu');
+  const name = module === undefined ? backend : module.runtime.toLowerCase().replaceAll(' ', '-');
   try {
-    const folder = await arrangePrograms({
-      programs: build.programs,
-      target: join(build.folder, backend),
-      source,
-      module: usable,
-    });
+    const target = join(build.folder, name);
+    const folder = await arrangePrograms({ programs: build.programs, target, source, module });
     return await examine('built', join(folder, 'llama-server'), backend, options);
   } catch (cause) {
     const message = cause instanceof Error ? cause.message : String(cause);
@@ -127,7 +142,7 @@ async function examine(
   origin: NativePrograms['origin'],
   llamaServer: string,
   backend: NativePrograms['backend'],
-  { run, signal, package: source }: SearchOptions,
+  { runProgram: run, signal, package: source }: SearchOptions,
 ): Promise<NativePrograms | { reason: string }> {
   if (!(await isExecutable(llamaServer))) {
     return { reason: `${llamaServer} is no program that can be run.` };
@@ -135,7 +150,8 @@ async function examine(
   const version = await run(llamaServer, ['--version'], signal);
   if (version.outcome !== 'done') {
     const why = version.outcome === 'failed' ? version.reason : 'it cannot be run';
-    return { reason: `It does not start (${why}); \`meshnode engine build --again\` makes another.` };
+    const cure = origin === 'built' ? '; `meshnode engine build --again` makes another' : '';
+    return { reason: `It does not start (${why})${cure}.` };
   }
   const build = parseProgramVersion(`${version.stdout}\n${version.stderr}`);
   if (build === undefined) {
@@ -152,7 +168,7 @@ async function examine(
     rpcServer: (await isExecutable(rpcServer)) ? rpcServer : undefined,
     build,
     backend,
-    devices: (await listDevices(llamaServer, run, signal)) ?? [],
+    devices: await listDevices(llamaServer, run, signal),
   };
 }
 

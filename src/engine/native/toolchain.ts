@@ -32,7 +32,9 @@ export async function findToolchain(
     const result = await run(command, ['--version'], signal);
     return result.outcome === 'done' ? (result.stdout.split('\n')[0] ?? '').trim() : undefined;
   };
-  const compilers = chosenCompiler ? [chosenCompiler] : ['c++', 'g++', 'clang++'];
+  // `ccache g++` names a launcher first.
+  const chosen = chosenCompiler?.trim().split(/\s+/).at(-1);
+  const compilers = chosen ? [chosen] : ['c++', 'g++', 'clang++'];
   const [git, cmake, ninja, make, ...answers] = await Promise.all(
     ['git', 'cmake', 'ninja', 'make', ...compilers].map(version),
   );

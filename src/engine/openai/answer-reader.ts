@@ -96,6 +96,12 @@ export class AnswerReader {
     ];
   }
 
+  /** The events that close one choice; undefined while it goes on. */
+  endChoice(index: number): InferenceEvent[] | undefined {
+    const choice = this.#choices.get(index);
+    return choice?.finish === undefined ? undefined : choice.end();
+  }
+
   #readChoice(json: JsonValue): InferenceEvent[] {
     if (!isJsonObject(json)) {
       throw protocolError('sent a choice that is no JSON object');

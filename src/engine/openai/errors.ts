@@ -68,6 +68,10 @@ function classify(
 ): MeshnodeError {
   const message = describe(said.message || `HTTP status ${status}`, context);
   const later = retryAfterSeconds === undefined ? {} : { retryAfterSeconds };
+  // llama-server calls a text that is too long to embed a fault of its own.
+  if (inputTooLarge.test(said.message)) {
+    return new MeshnodeError('context_length_exceeded', message);
+  }
   switch (status) {
     case 401:
     case 403:
@@ -139,6 +143,8 @@ function requestFault(said: ServerError, message: string): MeshnodeError {
   const known = isErrorCode(said.code) && requestFaults.has(said.code);
   return new MeshnodeError(known ? (said.code as ErrorCode) : 'invalid_request', message, details);
 }
+
+const inputTooLarge = /^input \(\d+ tokens\) is too large to process/;
 
 /** By code where there is one, else by the words that vLLM, LM Studio and others use. */
 function isContextOverflow(said: ServerError): boolean {

@@ -48,6 +48,14 @@ export const engineLimits = {
   socketPathBytes: 100,
   /** Sequences that break a repetition, of a request's `dry_sequence_breakers`: each is looked for in the whole vocabulary. */
   dryBreakers: 16,
+  /** Steps by which a request may have tokens drawn: llama.cpp has about a dozen. */
+  samplers: 16,
+  /** States that llama-server keeps of a slot to go back to; each is a copy of what a sliding window or a recurrent layer holds. */
+  contextCheckpoints: 4,
+  /** Left free on each GPU that is filled with as many layers as fit: buffers of the driver, and what others open. */
+  freePerGpuBytes: 1024 * MiB,
+  /** Time for a template to make a prompt: one that takes longer never ends. */
+  templateMs: 20_000,
   /** Smallest context worth loading, tokens. */
   minContext: 256,
   /** Time for a model to load before it counts as hung: 100 GB from a slow disk. */

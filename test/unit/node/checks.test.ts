@@ -125,7 +125,7 @@ describe('checkEngine', () => {
       ...{ clock: systemClock, random: systemRandom, log: silentLogger, environment: {} },
       runFolder: '/nowhere',
       findPrograms: async () => ({ programs: undefined, passedOver: [], modules: [] }),
-      usableBytes: async () => 0,
+      usableMemory: async () => ({ gpus: 0, gpuBytes: 0, totalBytes: 0 }),
     });
     expect(engine && (await checkEngine(engine, '/demo', needed))).toMatchObject({
       check: 'engine llama-server',

@@ -2,27 +2,10 @@ import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { chooseSize } from '../../../../src/engine/llama-server/choose-size.ts';
 import { estimateMemory } from '../../../../src/models/memory-estimate.ts';
-import type { ModelInfo } from '../../../../src/models/model-info.ts';
 import { engineLimits } from '../../../../src/util/limits/engine.ts';
+import { eightBillion as model } from '../../../support/model-infos.ts';
 
 const GiB = 1024 ** 3;
-
-/** About an 8 B model at 4 bits: 128 KiB of cache a token. */
-const model: ModelInfo = {
-  architecture: 'llama',
-  parameterCount: 8e9,
-  quantisation: 'Q4_K_M',
-  weightsBytes: 4.9e9,
-  layerCount: 32,
-  contextTokens: 131_072,
-  embeddingLength: 4096,
-  kvHeadCounts: Array.from({ length: 32 }, () => 8),
-  keyLength: 128,
-  valueLength: 128,
-  vocabularySize: 128_000,
-  poolingType: 'none',
-  uses: new Set(['chat', 'completion']),
-};
 
 const chosen = (usableBytes: number, wishes: { contextTokens?: number; parallel?: number } = {}) =>
   chooseSize(model, { ...wishes, usableBytes });

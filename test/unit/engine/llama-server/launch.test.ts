@@ -14,7 +14,8 @@ const launch: Launch = {
   use: 'generate',
   size: { contextTokens: 4096, slots: 4 },
   threads: 3,
-  hasGpu: false,
+  offload: 'none',
+  freePerGpuBytes: 2 * 1024 ** 3,
   socketPath: '/run/x.sock',
   promptCacheBytes: 512 * 1024 ** 2,
 };
@@ -55,9 +56,13 @@ describe('the arguments of a llama-server', () => {
     expect(environment).toEqual({ PATH: '/bin', LLAMA_API_KEY: 'ours', GGML_NO_BACKTRACE: '1' });
   });
 
-  it('put everything on the GPU where there is one', () => {
+  it('put everything on the GPUs that hold it, and what fits where they do not', () => {
     expect(valueBehind('--n-gpu-layers', serverArguments(launch))).toBe('0');
-    expect(valueBehind('--n-gpu-layers', serverArguments({ ...launch, hasGpu: true }))).toBe('999');
+    const all = serverArguments({ ...launch, offload: 'all' });
+    expect([valueBehind('--n-gpu-layers', all), valueBehind('--fit', all)]).toEqual(['all', 'off']);
+    const fitting = serverArguments({ ...launch, offload: 'fitting' });
+    expect([valueBehind('--n-gpu-layers', fitting), valueBehind('--fit', fitting)]).toEqual(['auto', 'on']);
+    expect(valueBehind('--fit-target', fitting)).toBe('2048');
   });
 
   it('compute a text to embed or rank in one batch', () => {

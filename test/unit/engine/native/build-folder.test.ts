@@ -1,4 +1,4 @@
-import { mkdir, readdir, readFile, writeFile } from 'node:fs/promises';
+import { mkdir, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { arrangePrograms } from '../../../../src/engine/native/arrange.ts';
@@ -116,6 +116,28 @@ describe('programs and their libraries in one folder', () => {
     const { programs, libraries, target } = await makeParts('first');
     await arrangePrograms({ programs, target, source: { librariesFolder: libraries }, module: undefined });
     expect((await readdir(target)).sort()).toEqual(['libggml-base.so', 'libllama.v0.5.0.so', 'llama-server']);
+  });
+
+  it('are there once, however many put them there at the same time', async () => {
+    const { programs, libraries, target } = await makeParts('busy');
+    const arrangement = { programs, target, source: { librariesFolder: libraries }, module: undefined };
+    for (let round = 0; round < 20; round++) {
+      await rm(target, { recursive: true, force: true });
+      await Promise.all([1, 2, 3].map(() => arrangePrograms(arrangement)));
+      expect((await readdir(target)).sort()).toEqual([
+        'libggml-base.so',
+        'libllama.v0.5.0.so',
+        'llama-server',
+      ]);
+    }
+  });
+
+  it('replace a program that was copied half', async () => {
+    const { programs, libraries, target } = await makeParts('half');
+    await mkdir(target);
+    await writeFile(join(target, 'llama-server'), 'pro');
+    await arrangePrograms({ programs, target, source: { librariesFolder: libraries }, module: undefined });
+    expect(await readFile(join(target, 'llama-server'), 'utf8')).toBe('program');
   });
 
   it('follow the package when it has moved, and lose what is no longer wanted', async () => {
