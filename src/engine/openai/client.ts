@@ -45,7 +45,9 @@ export class ServerClient {
       headersTimeout: 0,
       bodyTimeout: 0,
       allowH2: false,
-      ...(options.socketPath === undefined ? {} : { socketPath: options.socketPath }),
+      // A server may close a kept connection at the moment a request is sent on it, which looks like its loss. On
+      // this machine a fresh one costs less than that risk.
+      ...(options.socketPath === undefined ? {} : { socketPath: options.socketPath, pipelining: 0 }),
     });
   }
 
