@@ -7,16 +7,20 @@ import { engineLimits } from '../util/limits/engine.ts';
  * Refuses schemas whose grammar would take the process seconds to build. Counting all objects counts every
  * schema in it, as each is mapped once.
  */
-export function assertSmallSchema(schema: JsonValue): void {
+export function assertSmallSchema(schema: JsonValue, param?: SchemaParam): void {
   let left: number = engineLimits.schemaNodes;
   const count = (value: JsonValue): void => {
     if (Array.isArray(value) && value.length > engineLimits.schemaAlternatives) {
-      throw refusedSchema('schema', `has a list of more than ${engineLimits.schemaAlternatives} entries`);
+      throw refusedSchema(
+        'schema',
+        `has a list of more than ${engineLimits.schemaAlternatives} entries`,
+        param,
+      );
     }
     if (typeof value === 'object' && value !== null) {
       left--;
       if (left < 0) {
-        throw refusedSchema('schema', `holds more than ${engineLimits.schemaNodes} schemas and lists`);
+        throw refusedSchema('schema', `holds more than ${engineLimits.schemaNodes} schemas and lists`, param);
       }
       Object.values(value).forEach(count);
     }
@@ -24,9 +28,14 @@ export function assertSmallSchema(schema: JsonValue): void {
   count(schema);
 }
 
+/** The part of a request that a schema came in. */
+export type SchemaParam = 'response_format' | 'tools';
+
 /** `invalid_schema`: what is wrong, and where. */
-export function refusedSchema(path: string, why: string): MeshnodeError {
-  return new MeshnodeError('invalid_schema', `The JSON schema is refused: ${path} ${why}.`, {
-    param: 'response_format',
-  });
+export function refusedSchema(
+  path: string,
+  why: string,
+  param: SchemaParam = 'response_format',
+): MeshnodeError {
+  return new MeshnodeError('invalid_schema', `The JSON schema is refused: ${path} ${why}.`, { param });
 }

@@ -134,10 +134,21 @@ describe('a chat by the route that takes tools apart', () => {
     expect(answer.usage?.completion).toBeLessThan(20);
   });
 
-  it('refuses log probabilities beside tools, by name', async () => {
-    const options = { tools: [smallTool], topLogprobs: 1 };
+  it.each(['auto', 'required'] as const)(
+    'refuses log probabilities beside tools, %s, by name',
+    async (type) => {
+      const options = { tools: [smallTool], topLogprobs: 1, toolChoice: { type } };
+      const { error } = await collect(withTools, chatRequest('demo', 'hello', options));
+      expect(error).toMatchObject({ code: 'unsupported_parameter', param: 'logprobs' });
+    },
+  );
+
+  it.each(['auto', 'required'] as const)('refuses tools, %s, that would end the server', async (type) => {
+    const circle = { $defs: { a: { $ref: '#/$defs/a' } }, allOf: [{ $ref: '#/$defs/a' }] };
+    const options = { tools: [{ name: 'f', parameters: circle }], toolChoice: { type } };
     const { error } = await collect(withTools, chatRequest('demo', 'hello', options));
-    expect(error).toMatchObject({ code: 'unsupported_parameter', param: 'logprobs' });
+    expect(error).toMatchObject({ code: 'invalid_schema', param: 'tools' });
+    await complete(withTools, chatRequest('demo', 'hello', { maxTokens: 1 }));
   });
 });
 

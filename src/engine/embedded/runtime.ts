@@ -13,7 +13,7 @@ import { getLlama, InsufficientMemoryError } from 'node-llama-cpp';
 import type { OutputFormat, TextOrTokens } from '../../inference/request.ts';
 import { MeshnodeError } from '../../util/errors.ts';
 import { engineLimits } from '../../util/limits/engine.ts';
-import { assertShallow } from '../grammar-depth.ts';
+import { assertBearableGrammar } from '../grammar-bounds.ts';
 import { CacheGate } from './cache-gate.ts';
 import { ChatTemplate, fallbackTemplate } from './chat-template.ts';
 import { type GenerationControl, type GenerationResult, generate } from './generation.ts';
@@ -257,7 +257,7 @@ export class Runtime {
   async #createGrammar(format: Exclude<OutputFormat, { type: 'text' }>): Promise<LlamaGrammar> {
     try {
       if (format.type === 'grammar') {
-        assertShallow(format.grammar);
+        assertBearableGrammar(format.grammar);
         return await this.#llama.createGrammar({ grammar: format.grammar });
       }
       const schema = format.type === 'json' ? anyObject : toGrammarSchema(format.schema);

@@ -12,6 +12,7 @@ import { generationCall } from '../openai/request.ts';
 import { StopDetector } from '../stop-detector.ts';
 import type { AnswerOptions } from './completion-answer.ts';
 import { samplingExtra, templateExtra } from './extra-fields.ts';
+import { assertBearableTools } from './schema-tools.ts';
 import { formatFields } from './server-calls.ts';
 
 /** The events of one group of choices, numbered from 0. Throws what went wrong, or the signal's reason. */
@@ -20,7 +21,6 @@ export async function* chatAnswer(
   options: AnswerOptions & { readonly random: Random },
 ): AsyncGenerator<InferenceEvent, void, undefined> {
   const { run, replica, choices, random } = options;
-  assertPossible(request);
   const enough = new AbortController();
   const signal = AbortSignal.any([options.signal, enough.signal]);
   const path = '/v1/chat/completions';
@@ -53,27 +53,35 @@ export async function* chatAnswer(
   yield* cuts.haveCut ? cuts.endEarly(reader) : cuts.end(reader.end(said));
 }
 
-/** The server has no log probabilities beside tools while it streams, and says so as if the caller had asked to stream. */
-function assertPossible({ output }: ChatRequest): void {
+/**
+ * Throws for tools that the server could not bear, and for log probabilities beside tools: it has none while it
+ * streams, and says so as if the caller had asked to stream.
+ */
+export function assertToolsPossible({ output }: ChatRequest): void {
   if (output.tools.length > 0 && output.topLogprobs !== undefined) {
     throw new MeshnodeError('unsupported_parameter', 'This engine gives no log probabilities beside tools.', {
       param: 'logprobs',
     });
   }
+  assertBearableTools(output.tools);
 }
 
 function chatBody(request: ChatRequest, { choices, firstChoice, contextTokens }: AnswerOptions): JsonObject {
   const { topLogprobs, format } = request.output;
+  const constraints = formatFields(format);
+  const schema = constraints['json_schema'];
   const { body } = generationCall({
     ...request,
     extra: { ...samplingExtra(request.extra, contextTokens), ...templateExtra(request.extra) },
     sampling: seeded(request, firstChoice),
-    output: { ...request.output, choices, stop: [] },
+    output: {
+      ...request.output,
+      ...{ choices, stop: [] },
+      ...(format.type === 'schema' && schema !== undefined ? { format: { ...format, schema } } : {}),
+    },
   });
-  const constraints = formatFields(format);
   return {
     ...body,
-    // A schema is in the call already; here it is only looked at.
     ...(format.type === 'grammar' ? constraints : {}),
     // None are given for 0: the chosen token's own is among the first.
     ...(topLogprobs === undefined ? {} : { top_logprobs: Math.max(1, topLogprobs) }),

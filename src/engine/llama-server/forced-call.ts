@@ -2,10 +2,10 @@
 // server's own way lets the model talk for as long as it likes before it calls, and knows no choice of a function.
 import type { InferenceEvent, ToolCallDelta } from '../../inference/events.ts';
 import type { ChatRequest, Tool } from '../../inference/request.ts';
-import type { JsonValue } from '../../util/json.ts';
 import { type Random, randomId } from '../../util/random.ts';
 import { toolJson } from '../openai/request.ts';
 import { type AnswerOptions, completionAnswer } from './completion-answer.ts';
+import { forcedCallSchema } from './schema-tools.ts';
 import { templateBody } from './server-calls.ts';
 
 /** The tools of which one must be called; undefined: the model may answer in words. */
@@ -41,7 +41,7 @@ export async function* forcedCallAnswer(
   options: AnswerOptions & { readonly random: Random },
 ): AsyncGenerator<InferenceEvent, void, undefined> {
   const { topLogprobs: _none, ...output } = request.output;
-  const format = { type: 'schema', name: 'call', schema: callSchema(tools), strict: true } as const;
+  const format = { type: 'schema', name: 'call', schema: forcedCallSchema(tools), strict: true } as const;
   const asked: ChatRequest = { ...request, output: { ...output, format, stop: [] } };
   const calls = Array.from(
     { length: options.choices },
@@ -64,18 +64,6 @@ function* callDeltas(index: number, pieces: readonly ToolCallDelta[] = []): Gene
   for (const toolCall of pieces) {
     yield { type: 'delta', index, toolCall };
   }
-}
-
-/** The name comes first, so that a call can be told of before its arguments are complete. */
-function callSchema(tools: readonly Tool[]): JsonValue {
-  return {
-    anyOf: tools.map(({ name, parameters }) => ({
-      type: 'object',
-      properties: { name: { const: name }, arguments: parameters ?? { type: 'object' } },
-      required: ['name', 'arguments'],
-      additionalProperties: false,
-    })),
-  };
 }
 
 /** The text of one call, as it comes. */

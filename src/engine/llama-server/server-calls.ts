@@ -8,10 +8,10 @@ import type {
   TextOrTokens,
 } from '../../inference/request.ts';
 import type { JsonObject } from '../../util/json.ts';
-import { assertShallow } from '../grammar-depth.ts';
+import { assertBearableGrammar } from '../grammar-bounds.ts';
 import { chatMessagesJson } from '../openai/request.ts';
 import { samplingExtra, templateExtra } from './extra-fields.ts';
-import { assertEnforceable } from './schema-check.ts';
+import { enforcedSchema } from './schema-check.ts';
 
 /** A chat whose prompt can be made first and completed then: nothing in its answer has to be parsed out of the text. */
 export function isPlainChat(request: ChatRequest, template: { readonly reasons: boolean }): boolean {
@@ -90,10 +90,9 @@ export function formatFields(format: OutputFormat): JsonObject {
     case 'json':
       return { json_schema: { type: 'object' } };
     case 'schema':
-      assertEnforceable(format.schema);
-      return { json_schema: format.schema };
+      return { json_schema: enforcedSchema(format.schema) };
     case 'grammar':
-      assertShallow(format.grammar);
+      assertBearableGrammar(format.grammar);
       return { grammar: format.grammar };
   }
 }

@@ -27,7 +27,7 @@ import { embeddingCall, rerankCall } from '../openai/request.ts';
 import { downError, modelState } from '../supervised-model.ts';
 import type { Supervised } from '../supervisor.ts';
 import { Throughput } from '../throughput.ts';
-import { chatAnswer } from './chat-answer.ts';
+import { assertToolsPossible, chatAnswer } from './chat-answer.ts';
 import { completionAnswer } from './completion-answer.ts';
 import { heededExtraFields } from './extra-fields.ts';
 import { forcedCallAnswer, forcedCallPrompt, forcedTools } from './forced-call.ts';
@@ -278,6 +278,7 @@ export class ServerModel implements LoadedModel {
       const prompt = await this.#prompt(run, run.prompt(templateBody(request), signal));
       return (group) => completionAnswer(request, prompt, { ...shared, ...group });
     }
+    assertToolsPossible(request);
     const random = this.#random;
     const tools = forcedTools(request);
     if (tools !== undefined) {

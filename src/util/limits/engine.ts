@@ -19,8 +19,28 @@ export const engineLimits = {
   schemaNodes: 2_000,
   /** Alternatives of one `enum`. */
   schemaAlternatives: 2_000,
+  /** Schemas that llama.cpp makes rules of, each use of an allOf anew and the tools of a request together: 20 µs each. */
+  schemaRules: 10_000,
+  /** Schemas within schemas, by references too: llama.cpp recurses, and macOS gives its threads 512 KiB of stack. */
+  schemaLevels: 100,
+  /** Characters of a property's name: above 10 000 llama.cpp's regular expressions overflow the stack. */
+  schemaNameChars: 256,
+  /** Properties of one schema that may be left out: llama.cpp writes rules for them in their number cubed, 0.1 s for 400. */
+  schemaOptional: 400,
+  /** Largest length of a string and of a list: above 2 000 rules for one repetition llama.cpp takes it for unlimited or fails. */
+  schemaLength: 2_000,
+  schemaItems: 600,
   /** Brackets within brackets of a grammar: llama.cpp's parser recurses, and its stack is not ours. */
   grammarDepth: 64,
+  /** Rules and brackets of a grammar, elements of it with its repetitions written out: a million take llama.cpp 40 MB and 0.3 s. */
+  grammarRules: 2_000,
+  grammarElements: 1_000_000,
+  /** Rounds until what is reckoned of a grammar's or schema's rules settles: more than rules lead into each other. */
+  grammarPasses: 64,
+  /** Steps of llama.cpp's search for rules that begin with themselves, which walks all ways: 10 ns each. */
+  grammarLeftVisits: 2_000_000,
+  /** Readings of one text that llama.cpp may have to follow at once: it compares each with each, 80 ms a token for 2 000, and looks at all tokens for each. */
+  grammarReadings: 128,
   /** Compiled grammars kept by one embedded model. */
   grammars: 16,
   /** Largest context that is chosen without being asked for, tokens: beyond it attention costs more than most want. */
