@@ -7,6 +7,8 @@ export interface GrammarSymbol {
   readonly rule?: string;
   /** The characters it begins with. */
   readonly first: CharacterSet;
+  /** How many characters it is, if that is known. */
+  readonly length?: number;
 }
 
 export interface GrammarRule {
@@ -93,7 +95,7 @@ class GrammarReader implements Grammar {
         this.elements++;
         break;
       case '.':
-        this.#push({ first: everyCharacter }, 1);
+        this.#push({ first: everyCharacter, length: 1 }, 1);
         break;
       default:
         this.#repeat(sign === '+' ? 1 : 0, sign === '?' ? 1 : Number.POSITIVE_INFINITY);
@@ -105,10 +107,10 @@ class GrammarReader implements Grammar {
       const points = characters(unquoted(token));
       // An empty literal is nothing at all.
       if (points.length > 0) {
-        this.#push({ first: setOf(points.slice(0, 1)) }, points.length);
+        this.#push({ first: setOf(points.slice(0, 1)), length: points.length }, points.length);
       }
     } else if (token.startsWith('[')) {
-      this.#push({ first: classSet(unquoted(token)) }, token.length);
+      this.#push({ first: classSet(unquoted(token)), length: 1 }, token.length);
     } else if (token.startsWith('<') || token.startsWith('!')) {
       this.#push({ first: everyCharacter }, 1);
     } else if (!token.startsWith('#')) {
@@ -134,17 +136,20 @@ class GrammarReader implements Grammar {
       return;
     }
     const always = Math.min(least, mostRepetitions);
-    const optional = most > mostRepetitions ? 1 : Math.max(0, most - always);
+    // llama.cpp takes a negative number for a very large one, and makes that many rules.
+    const optional = most < least ? Number.POSITIVE_INFINITY : most > mostRepetitions ? 1 : most - always;
     const size = level.item;
     level.item = size * always + 1;
     this.elements += level.item + optional * (size + 3);
     if (always > 0) {
       sequence.push(item);
     }
-    if (optional > 0) {
+    // Where an item may be of any length, a text does not tell which of them it is in, though all have to come.
+    const copies = optional + (item.rule === undefined ? 0 : Math.max(0, always - 1));
+    if (copies > 0) {
       const name = this.#newName();
       const next = { rule: name, first: 0n };
-      this.#define(name, { alternatives: [most > 1 ? [item, next] : [item], []], copies: optional });
+      this.#define(name, { alternatives: [most > 1 ? [item, next] : [item], []], copies });
       sequence.push(next);
     }
   }

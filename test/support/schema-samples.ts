@@ -217,5 +217,10 @@ export const unbearableSchemas: Record<string, readonly [JsonValue, string]> = {
     'elements',
   ],
   'repetitions that add up': [{ type: 'string', pattern: `^${'[a-z]{2000}'.repeat(3_000)}$` }, 'elements'],
+  'a least length above the largest': [{ type: 'string', minLength: 2, maxLength: 1 }, 'above its'],
+  'a least number of items above the largest': [{ items: text, minItems: 4, maxItems: 2 }, 'above its'],
+  'a pattern with such numbers': [{ type: 'string', pattern: '^a{3,1}$' }, 'more often than at most'],
+  'a bound of many digits alone': [{ type: 'integer', minimum: Number.MAX_SAFE_INTEGER }, 'at the other end'],
+  'a bound of many digits': [{ type: 'integer', maximum: 2 ** 63 }, '64 bits'],
   'a deep pattern': [{ type: 'string', pattern: `^${'('.repeat(60_000)}a${')'.repeat(60_000)}$` }, 'pattern'],
 };

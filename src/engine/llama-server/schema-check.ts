@@ -145,16 +145,19 @@ function plainTuple(schema: JsonObject): JsonObject {
   return Array.isArray(schema['prefixItems']) && !Array.isArray(items) ? rest : schema;
 }
 
-/** Other properties are a permission where there are named ones: llama.cpp would write broken names for them. */
+/**
+ * Without a word on others llama.cpp allows none, once there are `properties`. Beside named ones others are no more
+ * than permitted, and it would write broken names for them.
+ */
 function mappedObject(schema: JsonObject, inner: readonly JsonObject[]): JsonObject {
-  const names = Object.keys(isJsonObject(schema['properties']) ? schema['properties'] : {});
-  const { additionalProperties: others = names.length === 0 && schema['properties'] === undefined } = schema;
-  const mapped = inner[names.length];
+  const { properties, additionalProperties: others = properties === undefined } = schema;
+  const names = Object.keys(isJsonObject(properties) ? properties : {});
+  const mayHaveOthers = names.length === 0 && others !== false;
   return {
     type: 'object',
     properties: Object.fromEntries(names.map((name, index) => [name, inner[index] ?? {}])),
     ...picked(schema, ['required']),
-    additionalProperties: names.length > 0 ? false : (mapped ?? others),
+    ...(mayHaveOthers ? { additionalProperties: inner[names.length] ?? true } : {}),
   };
 }
 

@@ -4,6 +4,7 @@ import { isJsonObject, type JsonObject, type JsonValue } from '../../util/json.t
 import { engineLimits } from '../../util/limits/engine.ts';
 import { ruleElements } from '../grammar-rules.ts';
 import { refusedSchema, type SchemaParam } from '../schema-bounds.ts';
+import { hazardOf, optionalNames } from './schema-hazards.ts';
 import { kindOf, partsOf, referenceTarget, type SchemaPart } from './schema-node.ts';
 import { readPattern } from './schema-pattern.ts';
 import { assertFewReadings } from './schema-readings.ts';
@@ -50,7 +51,10 @@ class CostCounter {
       return;
     }
     const { schemaRules, schemaLevels, grammarElements } = engineLimits;
-    this.#assertShape(schema, place.path);
+    const hazard = hazardOf(schema);
+    if (hazard !== undefined) {
+      this.#refuse(place.path, hazard);
+    }
     this.#schemas++;
     this.#elements += elementsOf(schema, place.nameChars);
     if (place.level > schemaLevels) {
@@ -108,39 +112,10 @@ class CostCounter {
       this.#visit(part.schema, within(place, part));
     }
   }
-
-  #assertShape(schema: JsonObject, path: string): void {
-    const { properties, pattern } = schema;
-    const names = Object.keys(isJsonObject(properties) ? properties : {});
-    const long = [...names, String(schema['$ref'] ?? '')].some(
-      (name) => name.length > engineLimits.schemaNameChars,
-    );
-    if (long) {
-      this.#refuse(path, `has a name of more than ${engineLimits.schemaNameChars} characters`);
-    }
-    if (optionalNames(schema).length > engineLimits.schemaOptional) {
-      this.#refuse(path, `has more than ${engineLimits.schemaOptional} properties that are not required`);
-    }
-    if (typeof pattern === 'string' && readPattern(pattern).readings > engineLimits.grammarReadings) {
-      this.#refuse(
-        path,
-        `has a 'pattern' that leaves more than ${engineLimits.grammarReadings} counts open at once`,
-      );
-    }
-    const types = Array.isArray(schema['type']) ? schema['type'] : [];
-    if (new Set(types).size < types.length) {
-      this.#refuse(path, 'has a type twice');
-    }
-  }
 }
 
 function within({ path, nameChars, level }: Place, part: SchemaPart): Place {
   return { path: path + part.path, nameChars: nameChars + part.ruleName.length + 1, level: level + 1 };
-}
-
-function optionalNames({ properties, required }: JsonObject): string[] {
-  const needed = new Set(Array.isArray(required) ? required : []);
-  return Object.keys(isJsonObject(properties) ? properties : {}).filter((name) => !needed.has(name));
 }
 
 /** Elements of the rules that a node gets, without those of its parts. */

@@ -18,60 +18,88 @@ export function typeOfValue(value: JsonValue): string {
   return Number.isInteger(value) ? 'integer' : typeof value;
 }
 
-/** The types that a value of the schema may have. What cannot be told is every type. */
-export function typesOf(schema: JsonValue, root: JsonValue, followed: Set<JsonValue> = new Set()): string[] {
+/** The types of values that llama.cpp writes for a schema. What cannot be told is every type. */
+export function typesOf(schema: JsonValue, root: JsonValue): string[] {
+  return typesWithin(schema, { root, areWritten: true, followed: new Set() });
+}
+
+interface TypeOptions {
+  readonly root: JsonValue;
+  /** Whether those count that llama.cpp writes; else all that fit: a keyword for one type leaves the others free. */
+  readonly areWritten: boolean;
+  /** Round a circle of references no type comes in that is not there already. */
+  readonly followed: Set<JsonValue>;
+}
+
+function typesWithin(schema: JsonValue, options: TypeOptions): string[] {
+  const { root, areWritten, followed } = options;
   if (!isJsonObject(schema)) {
     return everyType;
   }
   const kind = kindOf(schema);
+  const isTyped = schema['type'] !== undefined;
   switch (kind) {
     case 'ref': {
       const { $ref: reference = null } = schema;
-      // Round a circle no type comes in that is not there already.
       return followed.has(reference)
         ? []
-        : typesOf(referenceTarget(root, reference) ?? true, root, followed.add(reference));
+        : typesWithin(referenceTarget(root, reference) ?? true, {
+            ...options,
+            followed: followed.add(reference),
+          });
     }
     case 'anyOf':
     case 'types':
-      return [...new Set(partsOf(schema).flatMap((part) => typesOf(part.schema, root, followed)))];
+      return [...new Set(partsOf(schema).flatMap((part) => typesWithin(part.schema, options)))];
     case 'const':
       return [typeOfValue(schema['const'] ?? null)];
     case 'enum':
       return [...new Set((Array.isArray(schema['enum']) ? schema['enum'] : []).map(typeOfValue))];
     case 'allOf': {
-      const [only, ...others] = partsOf(schema);
-      return only !== undefined && others.length === 0 ? typesOf(only.schema, root, followed) : ['object'];
+      const parts = partsOf(schema);
+      const [only] = parts;
+      return only !== undefined && parts.length === 1 ? typesWithin(only.schema, options) : ['object'];
     }
-    case 'tuple':
-      return ['array'];
     case 'number':
       return ['integer', 'number'];
     case 'any':
     case 'unknown':
       return everyType;
     default:
-      return [kind];
+      return isTyped || areWritten ? [kind === 'tuple' ? 'array' : kind] : everyType;
   }
 }
 
-/** Whether no value can fit two of the schemas: by its type, or by what a property says that both require. */
+interface Shape {
+  readonly written: readonly string[];
+  readonly fitting: readonly string[];
+  readonly values: readonly string[] | undefined;
+  readonly tags: ReadonlyMap<string, string[]>;
+}
+
+/**
+ * Whether nothing that is written for one of the schemas fits another one: by its type, or by what a property says
+ * that both require.
+ */
 export function excludeEachOther(schemas: readonly JsonValue[], root: JsonValue): boolean {
   const shapes = schemas.map((schema) => ({
-    types: typesOf(schema, root),
+    written: typesOf(schema, root),
+    fitting: typesWithin(schema, { root, areWritten: false, followed: new Set() }),
     values: listedValues(schema, root),
     tags: requiredValues(target(schema, root), root),
   }));
   return shapes.every((one, index) =>
-    shapes.slice(index + 1).every((other) => {
-      const share = one.types.filter((type) => other.types.includes(type));
-      return (
-        share.length === 0 ||
-        areDistinct(one.values, other.values) ||
-        (share.join() === 'object' &&
-          [...one.tags].some(([name, values]) => areDistinct(values, other.tags.get(name))))
-      );
-    }),
+    shapes.slice(index + 1).every((other) => staysOutside(one, other) && staysOutside(other, one)),
+  );
+}
+
+function staysOutside(one: Shape, other: Shape): boolean {
+  const share = one.written.filter((type) => other.fitting.includes(type));
+  return (
+    share.length === 0 ||
+    areDistinct(one.values, other.values) ||
+    (share.join() === 'object' &&
+      [...one.tags].some(([name, values]) => areDistinct(values, other.tags.get(name))))
   );
 }
 

@@ -9,6 +9,8 @@ export interface PatternReading {
   readonly elements: number;
   /** How many readings of one string may have to be followed at once. */
   readonly readings: number;
+  /** Whether something is repeated at least more often than at most, which llama.cpp does not survive. */
+  readonly isReversed: boolean;
 }
 
 /** Times that llama.cpp repeats something at most; above it takes no limit at all. */
@@ -52,7 +54,10 @@ class PatternReader {
       readings = Math.max(readings, this.#alternatives(0).readings);
       this.#at++;
     }
-    return { fault: this.#fault, elements: this.#elements + this.#pattern.length, readings };
+    const isReversed = Array.from(this.#pattern.matchAll(/\{([^},]*),([^}]*)\}/gu)).some(
+      ([, least, most]) => timesOf(least, 0) > timesOf(most, Number.POSITIVE_INFINITY),
+    );
+    return { fault: this.#fault, elements: this.#elements + this.#pattern.length, readings, isReversed };
   }
 
   #refuse(fault: string): void {
@@ -139,12 +144,12 @@ class PatternReader {
   }
 
   #quantified(atom: Piece & { isEscaped: boolean }, literal: number): Piece {
-    const quantifier = /^(?:[*+?]|\{(\d+)(?:(,)(\d*))?\})/u.exec(this.#pattern.slice(this.#at));
+    const quantifier = /^(?:[*+?]|\{([^},]*)(,)?([^}]*)\})/u.exec(this.#pattern.slice(this.#at));
     if (quantifier === null) {
       this.#elements += atom.elements;
       return atom;
     }
-    const [text, least, comma, most] = quantifier;
+    const [text, first, comma, second] = quantifier;
     this.#at += text.length;
     if (/^[*+?{]/u.test(this.#pattern.slice(this.#at))) {
       this.#refuse('has a quantifier after a quantifier');
@@ -152,13 +157,14 @@ class PatternReader {
     if (atom.isEscaped && literal > 1) {
       this.#refuse(`has ${text} after characters of which this engine would repeat several`);
     }
-    if (Math.max(Number(least ?? 0), Number(most ?? 0)) > mostTimes) {
+    const least = timesOf(first, text === '+' ? 1 : 0);
+    const unlimited = text === '?' ? 1 : Number.POSITIVE_INFINITY;
+    const most = first !== undefined && comma === undefined ? least : timesOf(second, unlimited);
+    if (least > mostTimes || (Number.isFinite(most) && most > mostTimes)) {
       this.#refuse(`repeats something more than ${mostTimes} times`);
     }
-    const lowest = Math.min(Number(least ?? (text === '+' ? 1 : 0)), mostTimes);
-    const unlimited = /[*+]/.test(text) || (comma !== undefined && most === '');
-    const highest = text === '?' ? 1 : Number(most === undefined || most === '' ? lowest : most);
-    const counts = unlimited || highest > mostTimes ? 1 : Math.max(0, highest - lowest);
+    const lowest = Math.min(least, mostTimes);
+    const counts = most > mostTimes ? 1 : Math.max(0, most - lowest);
     // What llama.cpp merged with it is repeated too.
     const size = Math.max(atom.elements, literal);
     this.#elements += size * Math.max(1, lowest) + counts * (size + repetitionElements);
@@ -171,6 +177,12 @@ class PatternReader {
       ...(atom.set === undefined ? {} : { set: atom.set }),
     };
   }
+}
+
+/** A number of times as llama.cpp reads it, which is from the front and past spaces. */
+function timesOf(text: string | undefined, otherwise: number): number {
+  const times = Number.parseInt(text ?? '', 10);
+  return Number.isNaN(times) ? otherwise : Math.max(0, times);
 }
 
 /** Groups within groups: each is a level of llama.cpp's parsers. */

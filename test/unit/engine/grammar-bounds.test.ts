@@ -73,6 +73,7 @@ const unbearable = {
   'many repetitions': [`root ::= ${'"a"{0,2000} '.repeat(6000)}`, 'elements'],
   'a long repetition': [`root ::= "${'a'.repeat(10_000)}"{2000}`, 'elements'],
   'rules with long names': [`${'a'.repeat(100_000)} ::= ("a"? "b"?){0,2000}`, 'elements'],
+  'a repetition of negative length': ['root ::= "a"{3,1}', 'elements'],
   'many rules': [chain(10_000, (index) => `"a" r${index + 1}`), 'rules'],
   'ways that double': [chain(40, (index) => `r${index + 1} | r${index + 1}`), 'begin with each other'],
   'a rule that begins with itself': ['root ::= root "a" | "b"', 'begin with each other'],
@@ -80,6 +81,7 @@ const unbearable = {
   'recursion that may be skipped': ['root ::= r\nr ::= "a" r? r? "x" | "b"', 'leaves open'],
   'nested endings': [chain(30, (index) => `"a" r${index + 1} "x" | "a" r${index + 1} "y"`), 'leaves open'],
   'counts within counts': ['root ::= r{0,40} "b"\nr ::= "a"{0,40}', 'leaves open'],
+  'a repetition of what may be nothing': ['root ::= e{500}\ne ::= "z"* | "x" "y"+', 'leaves open'],
   'counts beside counts': ['root ::= r r "b"\nr ::= "a"{0,1000}', 'leaves open'],
 } satisfies Record<string, [string, string]>;
 

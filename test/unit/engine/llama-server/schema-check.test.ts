@@ -49,6 +49,7 @@ describe('a JSON schema', () => {
       { required: ['a'], anyOf: [{ type: 'object' }] },
     ],
     ["'oneOf' of which two may hold", { oneOf: [{ type: 'integer' }, { type: 'number' }] }],
+    ["'oneOf' of which two may hold", { oneOf: [{ properties: {} }, { type: 'integer' }] }],
     ["'type' beside 'anyOf'", { type: 'object', anyOf: [{ type: 'object' }, { type: 'null' }] }],
     ["'minLength', which this engine cannot enforce beside enum", { enum: ['a'], minLength: 2 }],
     ['not of its type', { type: 'integer', enum: ['a'] }],
@@ -78,7 +79,7 @@ describe('a JSON schema', () => {
     ["'format' beside 'pattern'", { type: 'string', format: 'date', pattern: '^1$' }],
     ['bounds that leave no number', { type: 'integer', minimum: 1.5, maximum: 1.9 }],
     ["'exclusiveMinimum' beside 'minimum'", { type: 'integer', minimum: 1, exclusiveMinimum: 4 }],
-    ["'maximum' that is no number up to", { type: 'integer', maximum: 1e300 }],
+    ["'maximum' that is no number up to", { type: 'integer', maximum: 2 ** 60 }],
     ['unknown type', { type: 'float' }],
     [
       'takes it for its own',

@@ -59,7 +59,6 @@ describe('the schema of a forced call', () => {
                 s: { type: 'array', items: { type: 'boolean' } },
               },
               required: ['p'],
-              additionalProperties: false,
             },
           },
           required: ['name', 'arguments'],
