@@ -203,6 +203,15 @@ export const unbearableSchemas: Record<string, readonly [JsonValue, string]> = {
     'begin alike',
   ],
   'counts within counts': [{ type: 'string', pattern: '^(a{0,45}){0,45}$' }, 'counts open'],
+  'counts in alternatives': [
+    {
+      anyOf: Array.from({ length: 99 }, (_, index) => ({
+        type: 'string',
+        pattern: `^(a{0,9}){0,9}b{${index}}$`,
+      })),
+    },
+    'begin alike',
+  ],
   'a long name of signs': [
     { type: 'object', properties: { ['é'.repeat(15_000)]: { const: 1 } } },
     'characters',

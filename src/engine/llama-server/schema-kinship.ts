@@ -58,7 +58,10 @@ function typesWithin(schema: JsonValue, options: TypeOptions): string[] {
     case 'allOf': {
       const parts = partsOf(schema);
       const [only] = parts;
-      return only !== undefined && parts.length === 1 ? typesWithin(only.schema, options) : ['object'];
+      if (only !== undefined && parts.length === 1) {
+        return typesWithin(only.schema, options);
+      }
+      return isTyped || areWritten ? ['object'] : everyType;
     }
     case 'number':
       return ['integer', 'number'];

@@ -1,6 +1,7 @@
 // Which regular expressions llama.cpp's grammar holds a string to. It matches them against the JSON text of the
 // string, not its value, merges characters before a quantifier in places, and takes any string for what it does not
 // know: only what comes out right is let through. Pure.
+import { holds, isExpression, isSafeClass, isSafeEscape } from './schema-characters.ts';
 
 export interface PatternReading {
   /** Why strings would not be held to it; undefined: they are. */
@@ -211,51 +212,3 @@ function inSequence(pieces: readonly Piece[]): Piece {
   }
   return { elements: 1, readings, counts: open.reduce((sum, piece) => sum + piece.counts, 0) };
 }
-
-/** Whether a set may hold a character that the other one is. */
-function holds(set: string, other: string | undefined): boolean {
-  const character =
-    other === undefined || other.startsWith('[') ? undefined : other.replace(/^\\(?=\W)/u, '');
-  return (
-    character === undefined ||
-    /^\\\w/u.test(character) ||
-    !isExpression(set) ||
-    new RegExp(set, 'u').test(character)
-  );
-}
-
-function isExpression(pattern: string): boolean {
-  try {
-    new RegExp(pattern, 'u');
-    return true;
-  } catch {
-    return false;
-  }
-}
-
-/** Escapes that mean the same to a regular expression and to llama.cpp, and a character that a string may hold. */
-function isSafeEscape(text: string): boolean {
-  const hex = /^\\[xu](.+)$/u.exec(text)?.[1];
-  return hex === undefined ? /^\\[\^$.[\](){}|*+?]$/u.test(text) : isPlain(Number.parseInt(hex, 16));
-}
-
-/** Whether a JSON string may hold it as it is, and llama.cpp takes it for a character. */
-function isPlain(point: number): boolean {
-  return point >= 0x20 && point !== 0x22 && point !== 0x5c && (point < 0xd8_00 || point > 0xdf_ff);
-}
-
-/** Every character of it, or what a negated one leaves, may stand in a JSON string as it is. */
-function isSafeClass(text: string): boolean {
-  const body = text.slice(1, -1);
-  const isNegated = body.startsWith('^');
-  const inner = isNegated ? body.slice(1) : body;
-  const escapes = inner.match(/\\(?:x[\da-fA-F]{2}|u[\da-fA-F]{4}|.)/gsu) ?? [];
-  const areKnown = escapes.every((one) => /^\\(?:x..|u....|[tnr\\[\]-])$/su.test(one));
-  if (inner === '' || !areKnown || !isExpression(text)) {
-    return false;
-  }
-  const expression = new RegExp(text, 'u');
-  return unplain.every((character) => !expression.test(character));
-}
-
-const unplain = ['"', '\\', ...Array.from({ length: 0x20 }, (_, code) => String.fromCharCode(code))];

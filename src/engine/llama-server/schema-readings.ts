@@ -6,6 +6,7 @@ import { engineLimits } from '../../util/limits/engine.ts';
 import { refusedSchema, type SchemaParam } from '../schema-bounds.ts';
 import { listedValues } from './schema-kinship.ts';
 import { kindOf, partsOf, referenceTarget, type SchemaKind } from './schema-node.ts';
+import { readPattern } from './schema-pattern.ts';
 
 /** Beginnings that are told apart; of more only the first characters are looked at. */
 const mostBeginnings = 64;
@@ -89,6 +90,10 @@ class ReadingCounter {
           readings: sums.reduce((largest, sum) => Math.max(largest, sum), most),
           visits: weights.reduce((sum, { visits }) => sum + visits, 1),
         };
+      }
+      case 'string': {
+        const { pattern } = schema;
+        return { readings: typeof pattern === 'string' ? readPattern(pattern).readings : 1, visits: 1 };
       }
       case 'enum':
         return {
